@@ -16,8 +16,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, create_model
 
+from data_prep.records import UserError
 
-class UnknownPlugin(Exception):
+
+class UnknownPlugin(UserError):
     """The recipe names a plug-in that has no file."""
 
 

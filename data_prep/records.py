@@ -16,7 +16,11 @@ Sensitivity = Literal["shareable", "local_only"]
 Split = Literal["train", "dev", "test"]
 
 
-class SourceError(Exception):
+class UserError(Exception):
+    """The user's mistake, or a condition only the user can mend: exit code 2, one message, no traceback."""
+
+
+class SourceError(UserError):
     """The user's input cannot be read. The message says which file and place, what was found and what to do."""
 
 

@@ -1,0 +1,1 @@
+"""Judges: providers that answer, metrics that score, statistics, cost, the decision. Never deploys."""

@@ -1,0 +1,179 @@
+"""From answers and scores to what a report shows: per slice and arm means, per pair of arms differences."""
+
+from __future__ import annotations
+
+import importlib
+import statistics as plain
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_prep import plugins
+from evaluation.results import Answer, Item, Score
+from evaluation.statistics import bootstrap_difference, clustered_mean
+
+METRICS = "evaluation.metrics"
+
+
+def metrics_for(item: Item) -> list[str]:
+    """Names of the per-item metrics that apply to an item."""
+    wanted = "label" if item.choices else "text"
+    return [n for n in plugins.names(METRICS) if (m := _module(n)).APPLIES == wanted and hasattr(m, "score")]
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"{METRICS}.{name}")
+
+
+def scores(items: Iterable[Item], answers: dict[tuple[str, str], Answer], arms: Sequence[str]) -> list[Score]:
+    """Every per-item metric of every arm. An answer with an error, or none at all, is not measured."""
+    found = []
+    for item in items:
+        for arm in arms:
+            answer = answers.get((arm, item.id))
+            for metric in metrics_for(item):
+                value = None
+                if answer is not None and answer.text is not None and answer.error is None:
+                    value = _module(metric).score(answer.text, item.reference)
+                found.append(Score(item.id, arm, metric, value))
+    return found
+
+
+def slices_of(items: Sequence[Item]) -> dict[str, list[Item]]:
+    """Slice name → items: `task=NAME`, and `NAME/slice` for every slice within a task."""
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        found.setdefault(f"task={item.task}", []).append(item)
+        for part in item.slices:
+            found.setdefault(f"{item.task}/{part}", []).append(item)
+    return dict(sorted(found.items(), key=lambda kv: (not kv[0].startswith("task="), kv[0])))
+
+
+def aggregate_metrics(item: Item) -> list[str]:
+    wanted = "label" if item.choices else "text"
+    return [n for n in plugins.names(METRICS) if (m := _module(n)).APPLIES == wanted and hasattr(m, "aggregate")]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Items, answers and scores, looked up by arm."""
+
+    items: list[Item]
+    answers: dict[tuple[str, str], Answer]
+    values: dict[tuple[str, str, str], float | None]  # arm, item, metric
+
+    @classmethod
+    def of(cls, items: list[Item], answers: Iterable[Answer], scored: Iterable[Score]) -> View:
+        return cls(items, {(a.arm, a.item): a for a in answers}, {(s.arm, s.item, s.metric): s.value for s in scored})
+
+    def paired(self, items: Sequence[Item], arms: tuple[str, str], metric: str) -> tuple[list[float], list[float], list[str]]:
+        """Values of both arms and the groups, for the items that both have measured."""
+        found = [(self.values.get((arms[0], i.id, metric)), self.values.get((arms[1], i.id, metric)), i.group) for i in items]
+        both = [(a, b, g) for a, b, g in found if a is not None and b is not None]
+        return [a for a, *_ in both], [b for _, b, _ in both], [g for *_, g in both]
+
+
+def arm_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a slice, arm and metric: mean, interval, measured and failed."""
+    rows = []
+    for name, items in slices_of(view.items).items():
+        for arm in arms:
+            for metric in metrics_for(items[0]):
+                got = [(view.values.get((arm, i.id, metric)), i.group) for i in items]
+                measured = [(v, g) for v, g in got if v is not None]
+                row: dict[str, Any] = {"slice": name, "arm": arm, "metric": metric, "measured": len(measured), "failed": len(got) - len(measured)}
+                if measured:
+                    e = clustered_mean([v for v, _ in measured], [g for _, g in measured])
+                    row |= {"mean": e.mean, "low": e.low, "high": e.high}
+                rows.append({"mean": None, "low": None, "high": None, **row})
+            for metric in aggregate_metrics(items[0]):
+                rows.append(_aggregate_row(view, name, items, arm, metric))
+    return rows
+
+
+def _labels(view: View, items: Sequence[Item], arm: str) -> tuple[list[str], list[str]]:
+    got = [(view.answers.get((arm, i.id)), i.reference) for i in items]
+    return [a.text or "" for a, _ in got if a and not a.error], [r for a, r in got if a and not a.error]
+
+
+def _aggregate_row(view: View, name: str, items: Sequence[Item], arm: str, metric: str) -> dict[str, Any]:
+    answers, references = _labels(view, items, arm)
+    value = _module(metric).aggregate(answers, references)
+    return {"slice": name, "arm": arm, "metric": metric, "measured": len(answers), "failed": len(items) - len(answers),
+            "mean": value, "low": None, "high": None}  # fmt: skip
+
+
+def difference_table(view: View, candidate: str, others: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
+    """Candidate minus each other arm, paired and clustered, per slice and metric."""
+    rows = []
+    for name, items in slices_of(view.items).items():
+        for other in others:
+            for metric in metrics_for(items[0]):
+                c, o, groups = view.paired(items, (candidate, other), metric)
+                row: dict[str, Any] = {"slice": name, "candidate": candidate, "other": other, "metric": metric, "items": len(c)}
+                if c:
+                    e = clustered_mean([x - y for x, y in zip(c, o, strict=True)], groups)
+                    row |= {"difference": e.mean, "low": e.low, "high": e.high, "clusters": e.clusters, "design_effect": e.design_effect}
+                rows.append({"difference": None, "low": None, "high": None, **row})
+            if name.startswith("task="):
+                rows += [_aggregate_difference(view, name, items, candidate, other, m, seed) for m in aggregate_metrics(items[0])]
+    return rows
+
+
+def _aggregate_difference(
+    view: View, name: str, items: Sequence[Item], candidate: str, other: str, metric: str, seed: int
+) -> dict[str, Any]:
+    both = [i for i in items if all((a := view.answers.get((arm, i.id))) is not None and not a.error for arm in (candidate, other))]
+    row: dict[str, Any] = {"slice": name, "candidate": candidate, "other": other, "metric": metric, "items": len(both)}
+    if not both:
+        return {"difference": None, "low": None, "high": None, **row}
+    mine = np.array([view.answers[candidate, i.id].text or "" for i in both])
+    theirs = np.array([view.answers[other, i.id].text or "" for i in both])
+    gold = np.array([i.reference for i in both])
+    aggregate = _module(metric).aggregate
+
+    def difference(chosen: npt.NDArray[np.intp]) -> float | None:
+        ours, others = aggregate(mine[chosen].tolist(), gold[chosen].tolist()), aggregate(theirs[chosen].tolist(), gold[chosen].tolist())
+        return None if ours is None or others is None else float(ours - others)
+
+    low, high = bootstrap_difference(difference, [i.group for i in both], seed=seed)
+    return {**row, "difference": difference(np.arange(len(both))), "low": low, "high": high, "clusters": len({i.group for i in both})}
+
+
+def speed_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
+    """Latency, tokens, money and errors per task and arm. Percentiles are of single answers, in milliseconds."""
+    rows = []
+    for task in sorted({i.task for i in view.items}):
+        for arm in arms:
+            mine = [view.answers[arm, i.id] for i in view.items if i.task == task and (arm, i.id) in view.answers]
+            latencies = [a.latency_ms for a in mine if a.latency_ms is not None]
+            priced = [a.usd for a in mine if a.usd is not None]
+            busy = [a.busy_ms for a in mine if a.busy_ms is not None]
+            rows.append({
+                "task": task, "arm": arm, "answers": len(mine), "errors": error_counts(a.error for a in mine),
+                "p50_ms": float(np.quantile(latencies, 0.5)) if latencies else None,
+                "p95_ms": float(np.quantile(latencies, 0.95)) if latencies else None,
+                "prompt_tokens": _mean([a.prompt_tokens for a in mine]),
+                "completion_tokens": _mean([a.completion_tokens for a in mine]),
+                "usd_per_request": str(sum(priced, Decimal(0)) / len(priced)) if priced else None,
+                "busy_ms": plain.fmean(busy) if busy else None,
+                "retries": sum(max(0, a.attempts - 1) for a in mine),
+            })  # fmt: skip
+    return rows
+
+
+def _mean(values: Sequence[int | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return plain.fmean(known) if known else None
+
+
+def error_counts(errors: Iterable[str | None]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for e in errors:
+        if e is not None:
+            found[e] = found.get(e, 0) + 1
+    return dict(sorted(found.items()))

@@ -1,0 +1,1 @@
+"""What runs and has side effects: the command, the recipe, artifacts, stages, training, serving, promotion."""

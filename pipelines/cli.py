@@ -1,0 +1,238 @@
+"""The verbs. Imports nothing heavy: `freehold check` answers in a fraction of a second.
+
+Results go to stdout (one JSON object with --json), everything else to stderr. Exit codes: 0 done or promote, 2 the user's
+mistake, 3 undecided, 4 rejected by a gate, 1 our bug.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from data_prep.records import UserError
+
+EXIT_USER, EXIT_UNDECIDED, EXIT_REJECTED = 2, 3, 4
+
+app = typer.Typer(
+    name="freehold",
+    help="Own your model: documents and tickets to a LoRA-tuned open model, judged against the managed API, promoted with proof.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file; see recipes/.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, logs on stderr.")]
+Replay = Annotated[bool, typer.Option("--replay", help="Only stored answers: opens no socket.")]
+
+
+def main() -> None:
+    """The console script."""
+    guarded(app)
+
+
+def guarded(program: Callable[[], object]) -> None:
+    """Run, and turn the user's mistakes into one message and exit code 2. Our own bugs keep their traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    for noisy in ("httpx2", "httpx", "openai", "mlflow", "alembic", "datasets", "transformers", "accelerate", "filelock"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        program()
+    except UserError as e:
+        _refuse(str(e))
+    except OSError as e:
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        _refuse(f"{e.filename or 'writing'}: {e.strerror}. Nothing finished was lost; make room or choose another `workdir`, and run the same command again.")
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; run the same command to go on\n")
+        raise SystemExit(130) from None
+
+
+def _refuse(message: str) -> None:
+    if os.environ.get("FREEHOLD_REFUSED"):  # a launched training process: the launcher would swallow the exit code
+        Path(os.environ["FREEHOLD_REFUSED"]).write_text(message)
+    sys.stderr.write(f"freehold: {message}\n")
+    raise SystemExit(EXIT_USER) from None
+
+
+def _load(path: Path) -> Any:
+    from pipelines import recipe_file
+
+    return recipe_file.load(path)
+
+
+def _say(result: dict[str, Any], lines: list[str], as_json: bool) -> None:
+    print(json.dumps(result, default=str) if as_json else "\n".join(lines))
+
+
+@app.command()
+def check(recipe: RecipePath, json_: Json = False) -> None:
+    """Validate a recipe: all mistakes at once, with file and line."""
+    loaded = _load(recipe)
+    tasks = [t.kind for t in loaded.tasks]
+    _say(
+        {"recipe": str(recipe), "valid": True, "name": loaded.name, "tasks": tasks, "arms": loaded.evaluation.arms},
+        [f"{recipe}: valid; {len(loaded.sources)} sources, tasks {', '.join(tasks)}, arms {', '.join(loaded.evaluation.arms)}",
+         f"next: freehold run {recipe}"],
+        json_,
+    )  # fmt: skip
+
+
+@app.command()
+def settings() -> None:
+    """Print every recipe setting with its default and meaning, as Markdown."""
+    from pipelines.recipe import reference
+
+    print(reference())
+
+
+def _stage(name: str, path: Path, *, replay: bool = False) -> Any:
+    from pipelines import stages
+
+    return stages.run(name, _load(path), stages.How(path, replay=replay))
+
+
+def _report(outcome: Any, lines: list[str], as_json: bool) -> None:
+    state = "unchanged" if outcome.skipped else "done"
+    result = {
+        "stage": outcome.stage, "state": state, "folder": str(outcome.folder),
+        "content_sha256": outcome.manifest.content_sha256, "counts": outcome.manifest.counts,
+    }  # fmt: skip
+    _say(result, [f"{outcome.stage}: {state}, {outcome.folder}", *lines], as_json)
+
+
+@app.command()
+def prepare(recipe: RecipePath, json_: Json = False) -> None:
+    """Documents and tickets to the dataset."""
+    from pipelines import report_lines
+
+    outcome = _stage("prepare", recipe)
+    _report(outcome, [*report_lines.prepared(outcome.manifest), f"next: freehold train {recipe}"], json_)
+
+
+@app.command()
+def train(recipe: RecipePath, json_: Json = False) -> None:
+    """Tune the adapter, through accelerate launch."""
+    from pipelines import report_lines
+
+    outcome = _stage("train", recipe)
+    _report(outcome, [*report_lines.trained(outcome.manifest), f"next: freehold evaluate {recipe}"], json_)
+
+
+@app.command()
+def evaluate(recipe: RecipePath, replay: Replay = False, json_: Json = False) -> None:
+    """Ask every arm the held-out items."""
+    from pipelines import report_lines
+
+    outcome = _stage("evaluate", recipe, replay=replay)
+    _report(outcome, [*report_lines.evaluated(outcome.folder), f"next: freehold decide {recipe}"], json_)
+
+
+@app.command()
+def decide(recipe: RecipePath, json_: Json = False) -> None:
+    """The verdict, from the stored report alone. Exit code 0, 3 (undecided) or 4 (rejected)."""
+    from pipelines import report_lines
+
+    outcome = _stage("decide", recipe)
+    decision = json.loads((outcome.folder / "decision.json").read_text())
+    lines = report_lines.decided(outcome.folder, decision)
+    _say({"stage": "decide", "folder": str(outcome.folder), **decision}, lines, json_)
+    raise SystemExit(_exit_code(decision))
+
+
+def _exit_code(decision: dict[str, Any]) -> int:
+    return {"self_host": 0, "undecided": EXIT_UNDECIDED, "api": EXIT_REJECTED}[decision["verdict"]]
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    promote: Annotated[bool, typer.Option("--promote", help="Go on to promotion when the gate passes.")] = False,
+    replay: Replay = False,
+    json_: Json = False,
+) -> None:
+    """All stages up to the decision; finished ones are kept."""
+    _run(recipe, promote=promote, override=None, replay=replay, as_json=json_)
+
+
+def _run(path: Path, *, promote: bool, override: str | None, replay: bool, as_json: bool) -> None:
+    from pipelines import report_lines, stages
+    from pipelines.tracking import tracking_uri
+
+    loaded = _load(path)
+    how = stages.How(path, replay=replay)
+    for name in stages.ORDER:
+        outcome = stages.run(name, loaded, how)
+    decision = json.loads((outcome.folder / "decision.json").read_text())
+    lines = [*report_lines.evaluated(stages.folder(loaded, "evaluate")), *report_lines.decided(outcome.folder, decision)]
+    result = {"stage": "decide", "folder": str(outcome.folder), **decision}
+    if promote and (decision["verdict"] == "self_host" or override):
+        from pipelines import promote as promotion
+
+        done = promotion.promote(loaded, how, override=override)
+        result["promotion"] = done
+        lines += report_lines.promoted(done)
+    lines.append(f"runs:   mlflow ui --backend-store-uri {tracking_uri(loaded)}")
+    _say(result, lines, as_json)
+    raise SystemExit(_exit_code(decision))
+
+
+@app.command()
+def promote(
+    recipe: RecipePath,
+    override: Annotated[str | None, typer.Option(help="Promote without a passing decision; the reason is recorded.")] = None,
+    json_: Json = False,
+) -> None:
+    """Put the adapter on its serving target, prove it there, then move the alias."""
+    from pipelines import promote as promotion
+    from pipelines import report_lines, stages
+
+    done = promotion.promote(_load(recipe), stages.How(recipe), override=override)
+    _say(done, report_lines.promoted(done), json_)
+
+
+@app.command()
+def rollback(recipe: RecipePath, json_: Json = False) -> None:
+    """Back to the version that served before."""
+    from pipelines import promote as promotion
+    from pipelines import report_lines, stages
+
+    done = promotion.rollback(_load(recipe), stages.How(recipe))
+    _say(done, report_lines.promoted(done), json_)
+
+
+@app.command()
+def status(recipe: RecipePath, json_: Json = False) -> None:
+    """What is finished, what serves where, since when, from which run."""
+    from pipelines import promote as promotion
+    from pipelines import report_lines
+
+    found = promotion.status(_load(recipe))
+    _say(found, report_lines.status(found), json_)
+
+
+DEMO = Path(__file__).parent.parent / "recipes" / "demo" / "demo.yaml"
+
+
+@app.command()
+def demo(
+    api: Annotated[bool, typer.Option("--api", help="Ask a real API (OPENAI_API_KEY, OPENAI_BASE_URL) instead of the stand-in.")] = False,
+    json_: Json = False,
+) -> None:
+    """The whole way on an invented company: no GPU, no key, no network."""
+    recipe = DEMO.with_name("demo-api.yaml") if api else DEMO
+    if not recipe.exists():
+        raise UserError(f"{recipe}: the demo's files are not here. Run from a checkout installed with `pip install -e .`")
+    _run(recipe, promote=True, override=None if api else "demo: shows promotion whatever the verdict", replay=False, as_json=json_)
+
+
+if __name__ == "__main__":
+    main()

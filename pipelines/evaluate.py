@@ -1,0 +1,344 @@
+"""`freehold evaluate`: ask every arm the held-out items, store what they say as they say it, score it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep.dataset import load_rows
+from data_prep.records import ChatMessage, Row, UserError
+from evaluation import examples, summary
+from evaluation.results import TIMED, Answer, AnswerFile, Item, Score, items
+from pipelines import artifacts, stages
+from pipelines.progress import progress
+from pipelines.recipe import Api, Recipe
+from pipelines.stages import How, Made
+
+if TYPE_CHECKING:
+    from evaluation.providers.local import LocalModel
+    from evaluation.providers.openai_compatible import Endpoint
+    from pipelines.tracking import StageRun
+    from pipelines.training.base import Base
+
+Prompt = tuple[ChatMessage, ...]
+Asked = list[tuple[Item, Prompt]]
+
+
+def inputs(recipe: Recipe) -> dict[str, str]:
+    """Dataset, adapter, base model and the evaluation settings."""
+    from pipelines.training import base
+
+    settings = recipe.evaluation.model_dump(mode="json")
+    if settings["api"] is not None and recipe.evaluation.api is not None:
+        settings["api"]["base_url"] = _base_url(recipe.evaluation.api)
+    return {
+        "dataset": artifacts.need(stages.folder(recipe, "prepare"), "prepare").content_sha256,
+        "adapter": artifacts.need(stages.folder(recipe, "train"), "train").content_sha256,
+        "base": base.identity(recipe.model),
+        "settings": artifacts.digest({**settings, "seed": recipe.seed}),
+    }
+
+
+def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
+    """Fill the report folder. Answers that are stored already, here or in the last report, are not asked again."""
+    session = _Session(recipe, out, how)
+    for arm in recipe.evaluation.arms:
+        session.ask(arm)
+    session.record_golden()
+    found = session.answers()
+    scored = summary.scores(session.items, found, recipe.evaluation.arms)
+    view = summary.View.of(session.items, found.values(), scored)
+    _write(out, recipe, session, view, scored)
+    _track(recipe, out, tracked, view)
+    facts = {
+        "stand_in": recipe.evaluation.api is not None and recipe.evaluation.api.is_stand_in and "api" in recipe.evaluation.arms,
+        "arms": session.keys,
+        "prices": session.prices,
+    }
+    errors = {arm: summary.error_counts(a.error for a in found.values() if a.arm == arm) for arm in recipe.evaluation.arms}
+    return Made(
+        counts={"items": len(session.items), "errors": errors},
+        facts=facts,
+        timed=["timings.jsonl", "speed.json", "egress.json"],
+        scratch=["raw"],
+    )
+
+
+class _Session:
+    """One evaluation: the items, the loaded model, the answer files."""
+
+    def __init__(self, recipe: Recipe, out: Path, how: How) -> None:
+        self.recipe, self.out, self.how = recipe, out, how
+        dataset = stages.folder(recipe, "prepare")
+        self.train = load_rows(dataset, "train")
+        self.items = items(load_rows(dataset, "test"), _choices(self.train))
+        if not self.items:
+            raise UserError(f"{dataset}: has no test rows, so nothing can be judged. Set dataset.test_from so that tickets lie after it.")
+        self.keys: dict[str, str] = {}
+        self.prices: dict[str, Any] | None = None
+        self.receipts: list[dict[str, Any]] = []
+        self._model: LocalModel | None = None
+        self._base: Base | None = None
+        (out / "raw").mkdir(exist_ok=True)
+
+    def base(self) -> Base:
+        from pipelines.training import base
+
+        self._base = self._base or base.materialise(self.recipe)
+        return self._base
+
+    def model(self) -> LocalModel:
+        if self._model is None:
+            from transformers import AutoTokenizer
+
+            from evaluation.providers.local import LocalModel
+            from pipelines.training.exactness import stop_token_ids
+            from pipelines.training.trainer import precision
+
+            base = self.base()
+            stops = stop_token_ids(AutoTokenizer.from_pretrained(base.folder))
+            adapter = stages.folder(self.recipe, "train")
+            self._model = LocalModel(base.folder, adapter, dtype=precision(self.recipe.training), stop_ids=stops)
+        return self._model
+
+    def ask(self, arm: str) -> None:
+        asked = self._asked(arm)
+        self.keys[arm] = self._key(arm, asked)
+        file = AnswerFile(self._file(arm))
+        for answer in self._stored(arm):
+            if answer.item not in file.answers:
+                file.add(answer)
+        # a lost answer is asked again by the next command; one that was refused or unreadable is an answer
+        known = {a.item for a in file.answers.values() if a.error not in ("stopped", "connection_lost", "timeout", "server_error", "rate_limited")}
+        left = [i for i, _ in asked if i.id not in known]
+        try:
+            if left and self.how.replay:
+                raise UserError(f"arm {arm}: {len(left)} of {len(asked)} answers are not stored, and --replay asks nobody. Run without --replay.")
+            if left:
+                with progress(f"evaluate: {arm}", len(asked)) as update:
+                    self._answer(arm, asked, known, file, update)
+        finally:
+            file.close()
+
+    def _answer(self, arm: str, asked: Asked, known: set[str], file: AnswerFile, update: Any) -> None:
+        def keep(answer: Answer) -> None:
+            file.add(answer)
+            update(len(file.answers))
+
+        settings = self.recipe.evaluation
+        if arm == "api":
+            assert settings.api is not None
+            self._ask_api(settings.api, asked, known, file, keep)
+            return
+        from evaluation.providers import local
+
+        model = self.model()
+        with model.untuned() if arm != "tuned" else _as_it_is():
+            local.answer(
+                model, arm, asked, known, batch_size=settings.batch_size, max_new_tokens=settings.max_new_tokens, keep=keep
+            )
+
+    def _ask_api(self, api: Api, asked: Asked, known: set[str], file: AnswerFile, keep: Any) -> None:
+        from evaluation.prices import price_list
+        from evaluation.providers import openai_compatible
+
+        price = api.price_as
+        prices = price_list(price.provider if price else None, price.model if price else None)
+        self.prices = prices.describe()
+        spent = sum((a.usd for a in file.answers.values() if a.usd is not None), Decimal(0))
+        with self._endpoint(api) as endpoint:
+            egress = openai_compatible.answer(
+                endpoint, "api", asked, known, prices,
+                max_new_tokens=self.recipe.evaluation.max_new_tokens, already_spent_usd=spent, keep=keep,
+            )  # fmt: skip
+        self.receipts.append({**egress.receipt(), "stand_in": api.is_stand_in})
+
+    @contextmanager
+    def _endpoint(self, api: Api) -> Iterator[Endpoint]:
+        from evaluation.providers.openai_compatible import Endpoint
+
+        base_url, name, key = _base_url(api), api.model or "", os.environ.get(api.api_key_env, "")
+        common = Endpoint(
+            base_url or "", name, key, api.streaming, api.concurrency, api.requests_per_minute, api.timeout_s, api.max_retries, api.budget_usd
+        )
+        if base_url is not None:
+            if not key:
+                raise UserError(f"{api.api_key_env} is not set; evaluation.api.api_key_env names it as the variable with the key.")
+            yield common
+            return
+        from pipelines.serving.loopback import serve
+
+        self.how.on_event("evaluate: the api arm is a STAND-IN: the untuned base model on a loopback server")
+        with serve(self.base().folder, self.out / "raw" / "stand-in.log") as served:
+            yield replace(common, base_url=served.base_url, model=served.model, key="none")
+
+    def _asked(self, arm: str) -> Asked:
+        settings = self.recipe.evaluation
+        number = settings.few_shot_examples if arm == "few_shot" else settings.api.examples if arm == "api" and settings.api else 0
+        shown = {t: examples.choose(self.train, t, number=number, seed=self.recipe.seed) for t in {i.task for i in self.items}}
+        return [(i, examples.with_examples(i.prompt, shown[i.task])) for i in self.items]
+
+    def _key(self, arm: str, asked: Asked) -> str:
+        """What an arm's answers depend on: answers with the same key can be used again."""
+        settings, chosen = self.recipe.evaluation, inputs(self.recipe)
+        who: Any = [chosen["base"], self.recipe.training.precision, chosen["adapter"] if arm == "tuned" else None]
+        if arm == "api" and settings.api is not None:
+            who = [_base_url(settings.api), settings.api.model, settings.api.price_as, settings.api.streaming, chosen["base"]]
+        return artifacts.digest([who, settings.max_new_tokens, settings.batch_size, [(i.id, p) for i, p in asked]])
+
+    def _stored(self, arm: str) -> list[Answer]:
+        """The last report's answers of this arm, where they were given to the same questions by the same model."""
+        last = stages.folder(self.recipe, "evaluate")
+        manifest = artifacts.read_manifest(last)
+        if manifest is None or manifest.facts.get("arms", {}).get(arm) != self.keys[arm]:
+            return []
+        if arm == "api":
+            self.prices = manifest.facts.get("prices")
+            self.receipts = json.loads((last / "egress.json").read_text())
+        return [a for a in read_report(last) if a.arm == arm]
+
+    def _file(self, arm: str) -> Path:
+        return self.out / "raw" / f"{arm}-{self.keys[arm][:12]}.jsonl"
+
+    def answers(self) -> dict[tuple[str, str], Answer]:
+        from evaluation.results import read_answers
+
+        return {(a.arm, a.item): a for arm in self.keys for a in read_answers(self._file(arm))}
+
+    def record_golden(self) -> None:
+        from pipelines.serving import golden
+
+        path, last = self.out / "golden.jsonl", stages.folder(self.recipe, "evaluate")
+        if path.exists():
+            return
+        manifest = artifacts.read_manifest(last)
+        same = {k: v for k, v in manifest.inputs.items() if k != "settings"} if manifest else None
+        if same is not None and same == {k: v for k, v in inputs(self.recipe).items() if k != "settings"}:
+            artifacts.write_text(path, (last / "golden.jsonl").read_text(encoding="utf-8"))
+            return
+        if self.how.replay:
+            raise UserError("the golden prompts are not recorded, and --replay asks nobody. Run without --replay.")
+        recorded = golden.record(self.model(), self.items, number=self.recipe.evaluation.golden_prompts, seed=self.recipe.seed)
+        temporary = path.with_name("golden.partial")
+        golden.save(recorded, temporary)
+        temporary.replace(path)
+
+
+@contextmanager
+def _as_it_is() -> Iterator[None]:
+    yield
+
+
+def _choices(train: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, set[str]] = {}
+    for row in train:
+        if row.label is not None:
+            found.setdefault(row.task, set()).add(row.label)
+    return {task: tuple(sorted(labels)) for task, labels in found.items()}
+
+
+def _base_url(api: Api) -> str | None:
+    return (os.environ.get(api.base_url_env) if api.base_url_env else None) or api.base_url
+
+
+def _write(out: Path, recipe: Recipe, session: _Session, view: summary.View, scored: list[Score]) -> None:
+    arms = recipe.evaluation.arms
+    ordered = [view.answers[arm, i.id] for arm in arms for i in session.items if (arm, i.id) in view.answers]
+    _jsonl(out / "items.jsonl", [asdict(i) for i in session.items])
+    _jsonl(out / "answers.jsonl", [{k: v for k, v in asdict(a).items() if k not in TIMED} for a in ordered])
+    _jsonl(out / "timings.jsonl", [{"item": a.item, "arm": a.arm, **{k: getattr(a, k) for k in TIMED}} for a in ordered])
+    _jsonl(out / "scores.jsonl", [asdict(s) for s in scored])
+    others = [arm for arm in arms if arm != recipe.decision.candidate]
+    quality = {
+        "arms": summary.arm_table(view, arms),
+        "differences": summary.difference_table(view, recipe.decision.candidate, others, seed=recipe.seed),
+    }
+    artifacts.write_text(out / "quality.json", json.dumps(quality, indent=1))
+    artifacts.write_text(out / "speed.json", json.dumps(summary.speed_table(view, arms), indent=1))
+    artifacts.write_text(out / "egress.json", json.dumps(session.receipts, indent=1))
+
+
+def _jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    artifacts.write_text(path, "".join(json.dumps(r, default=str, ensure_ascii=False, sort_keys=True) + "\n" for r in rows))
+
+
+def read_report(folder: Path) -> list[Answer]:
+    """The stored answers of a report, with their timings."""
+    timings = {(t["arm"], t["item"]): t for t in _read_jsonl(folder / "timings.jsonl")}
+    found = []
+    for data in _read_jsonl(folder / "answers.jsonl"):
+        timed = {k: timings[data["arm"], data["item"]][k] for k in TIMED}
+        found.append(Answer(**{**data, "usd": Decimal(data["usd"]) if data["usd"] is not None else None}, **timed))
+    return found
+
+
+def read_view(folder: Path) -> summary.View:
+    """A report as the statistics see it."""
+    listed = [
+        Item(**{**i, "prompt": tuple(i["prompt"]), "choices": tuple(i["choices"]), "slices": tuple(i["slices"])})
+        for i in _read_jsonl(folder / "items.jsonl")
+    ]
+    scored = [Score(**s) for s in _read_jsonl(folder / "scores.jsonl")]
+    return summary.View.of(listed, read_report(folder), scored)
+
+
+def _read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def arm_metrics(quality: dict[str, Any], speed: list[dict[str, Any]], arm: str) -> dict[str, float | None]:
+    """An arm's metrics under the keys that all arms share."""
+    found: dict[str, float | None] = {}
+    for row in quality["arms"]:
+        if row["arm"] == arm and row["slice"].startswith("task="):
+            task = row["slice"].removeprefix("task=")
+            found[f"quality/{task}/{row['metric']}"] = row["mean"]
+            found[f"failed/{task}"] = float(row["failed"])
+    for row in speed:
+        if row["arm"] == arm:
+            found[f"latency/{row['task']}/p50_ms"], found[f"latency/{row['task']}/p95_ms"] = row["p50_ms"], row["p95_ms"]
+            found[f"tokens/{row['task']}/prompt"], found[f"tokens/{row['task']}/completion"] = row["prompt_tokens"], row["completion_tokens"]
+            found[f"cost/{row['task']}/usd_per_1k"] = 1000 * float(row["usd_per_request"]) if row["usd_per_request"] else None
+    return found
+
+
+def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View) -> None:
+    quality, speed = json.loads((out / "quality.json").read_text()), json.loads((out / "speed.json").read_text())
+    dataset = stages.folder(recipe, "prepare")
+    tracked.dataset(dataset, ["test"], "evaluation")
+    digest = (f"{recipe.name}-test", artifacts.file_sha256(dataset / "test.parquet")[:16])
+    adapter = artifacts.need(stages.folder(recipe, "train"), "train")
+    for arm in recipe.evaluation.arms:
+        values = arm_metrics(quality, speed, arm)
+        settings = recipe.evaluation
+        params = {"few_shot_examples": settings.few_shot_examples if arm == "few_shot" else 0, "max_new_tokens": settings.max_new_tokens}
+        model_id = None
+        if arm == "tuned":
+            facts = {**{f"lora.{k}": v for k, v in adapter.facts["lora"].items()}, "base": adapter.facts["base"]["name"]}
+            model_id = tracked.logged_model(
+                f"{recipe.name}-adapter", "peft-adapter", facts, stages.folder(recipe, "train"), adapter.content_sha256
+            )
+        elif arm == "api" and settings.api is not None:
+            params |= {"stand_in": settings.api.is_stand_in, "model": settings.api.model or "stand-in: untuned base"}
+            name = "api-stand-in" if settings.api.is_stand_in else "api"
+            model_id = tracked.logged_model(name, "managed-api", params, None, f"api {settings.api.base_url} {settings.api.model}")
+        run_id = tracked.arm(arm, params, values)
+        if model_id is not None:
+            tracked.model_metrics(run_id, model_id, values, digest)
+    _table(view, tracked)
+
+
+def _table(view: summary.View, tracked: StageRun) -> None:
+    """The per-item table: ids, labels and scores. Texts stay in the report folder."""
+    columns: dict[str, list[Any]] = {"item": [], "arm": [], "metric": [], "value": [], "error": []}
+    for (arm, item, metric), value in view.values.items():
+        answer = view.answers.get((arm, item))
+        for name, cell in zip(columns, (item, arm, metric, value, answer.error if answer else "missing"), strict=True):
+            columns[name].append(cell)
+    tracked.table(columns, "per_item.json")

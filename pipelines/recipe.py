@@ -1,0 +1,276 @@
+"""Every setting, once, with its default, bound and meaning. Light: neither torch nor mlflow is imported here.
+
+Paths of inputs are relative to the recipe's file; `workdir` is relative to where the command runs.
+`freehold settings` prints this file as a reference.
+"""
+
+from __future__ import annotations
+
+from datetime import date as Date
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Source(Section):
+    name: Slug = Field(description="Name of this source; record ids begin with it")
+    kind: str = Field(description="Reader: a file of data_prep/sources")
+    path: Path = Field(description="File or folder, relative to the recipe")
+    options: dict[str, Any] = Field(default={}, description="Keyword-only parameters of the reader")
+
+
+class Task(Section):
+    kind: str = Field(description="Kind of row: a file of data_prep/tasks")
+    options: dict[str, Any] = Field(default={}, description="Keyword-only parameters of the task")
+    max_train_rows: int | None = Field(default=None, ge=1, description="Cap on train rows, shared evenly by the labels")
+    max_dev_rows: int | None = Field(default=None, ge=1, description="Cap on dev rows")
+    max_test_rows: int | None = Field(default=None, ge=1, description="Cap on test rows, which every arm must answer")
+
+
+class Privacy(Section):
+    key_env: EnvName | None = Field(
+        default=None, description="Environment variable with the surrogate key; without it a key file is made beside the runs"
+    )
+    keep_words: tuple[str, ...] = Field(default=(), description="Words never masked: product names that are also names")
+
+
+class Dataset(Section):
+    near_duplicate_threshold: float = Field(default=0.7, gt=0, le=1, description="Jaccard similarity of word trigrams")
+    test_from: datetime = Field(description="Tickets created from this moment on are the test set")
+    test_until: datetime | None = Field(default=None, description="Tickets created from this moment on are left out")
+    dev_share: Share = Field(default=0.1, description="Share of the train groups held out for early stopping")
+    min_label_examples: int = Field(default=2, ge=1, description="Labels with fewer train rows are dropped (rare_label)")
+    max_same_answer: int = Field(default=3, ge=1, description="How often one free-text answer is taught (macros)")
+    processes: int = Field(default=2, ge=1, description="Worker processes for cleaning and redaction")
+
+    @model_validator(mode="after")
+    def _aware(self) -> Dataset:
+        for name in ("test_from", "test_until"):
+            value = getattr(self, name)
+            if value is not None and value.tzinfo is None:
+                raise ValueError(f"{name} needs a time zone: write {value.isoformat()}Z for UTC")
+        return self
+
+
+class Model(Section):
+    hub: str | None = Field(default=None, description="Model id on the hub; needs `revision`")
+    revision: str | None = Field(default=None, description="Commit of the hub model: a branch moves, a commit does not")
+    path: Path | None = Field(default=None, description="Local folder with config, tokenizer and safetensors")
+    gguf_package: str | None = Field(default=None, description="Installed Python package that carries one GGUF file")
+    gguf_sha256: str | None = Field(default=None, description="Expected sha256 of that file")
+
+    @model_validator(mode="after")
+    def _one(self) -> Model:
+        given = [n for n in ("hub", "path", "gguf_package") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of hub, path, gguf_package; found {given or 'none'}")
+        if self.hub is not None and self.revision is None:
+            raise ValueError("hub needs `revision`: the commit to train on")
+        return self
+
+
+class Training(Section):
+    method: Literal["lora", "qlora"] = Field(default="lora", description="qlora: base in NF4 with double quantisation")
+    rank: int = Field(default=16, ge=1, le=512, description="LoRA rank; the serving cluster must allow it")
+    alpha: int = Field(default=32, ge=1, description="LoRA alpha; the update is scaled by alpha/rank")
+    dropout: Share = Field(default=0.0, description="LoRA dropout")
+    target_modules: tuple[str, ...] = Field(default=("all-linear",), description="Module names, or all-linear")
+    last_layers: int | None = Field(default=None, ge=1, description="Adapt only this many last layers; earlier ones need no backward pass")
+    learning_rate: float = Field(default=2e-4, gt=0, le=0.1, description="Peak learning rate")
+    schedule: Literal["linear", "cosine", "constant"] = Field(default="linear", description="Decay after the warm-up")
+    warmup_steps: int = Field(default=5, ge=0, description="Optimizer steps of linear warm-up")
+    epochs: float = Field(default=1.0, gt=0, description="Passes over the train rows")
+    max_steps: int | None = Field(default=None, ge=1, description="Stop after this many optimizer steps")
+    max_length: int = Field(default=1024, ge=16, description="Tokens; longer rows are dropped and counted, never cut")
+    packing: bool = Field(default=True, description="Several rows to a sequence, attention kept apart (exact)")
+    global_batch: int = Field(default=8, ge=1, description="Sequences an optimizer step, over all processes")
+    device_batch: int = Field(default=1, ge=1, description="Sequences a forward pass on one process")
+    activation_checkpointing: bool = Field(default=False, description="Half the memory for a third more time")
+    precision: Literal["auto", "bf16", "fp32"] = Field(default="auto", description="auto: bf16 where the hardware multiplies it natively")
+    eval_every: int | None = Field(default=None, ge=1, description="Optimizer steps between losses on dev")
+    patience: int | None = Field(default=None, ge=1, description="Stop after this many dev losses without a new best; keeps the best")
+    save_every: int = Field(default=50, ge=1, description="Optimizer steps between checkpoints")
+    world_size: int = Field(default=1, ge=1, description="Processes this run must have; another number stops before the model loads")
+    launch: Path | None = Field(default=None, description="accelerate configuration; without it one process")
+
+    @model_validator(mode="after")
+    def _batches(self) -> Training:
+        if self.global_batch % (self.device_batch * self.world_size):
+            raise ValueError(
+                f"global_batch {self.global_batch} is not a multiple of device_batch × world_size"
+                f" = {self.device_batch} × {self.world_size}"
+            )
+        if self.patience is not None and self.eval_every is None:
+            raise ValueError("patience needs eval_every: without losses on dev nothing can stop early")
+        if self.patience is not None and self.eval_every is not None and self.save_every % self.eval_every:
+            raise ValueError(f"save_every {self.save_every} must be a multiple of eval_every {self.eval_every} to keep the best")
+        return self
+
+
+class Price(Section):
+    provider: str = Field(description="Provider id in genai-prices")
+    model: str = Field(description="Model id in genai-prices")
+
+
+class Api(Section):
+    base_url: str | None = Field(default=None, description="OpenAI-compatible endpoint; none: a stand-in with the untuned base model is started on loopback")
+    base_url_env: EnvName | None = Field(default=None, description="Environment variable that overrides base_url")
+    model: str | None = Field(default=None, description="Model id to ask for")
+    api_key_env: EnvName = Field(default="OPENAI_API_KEY", description="Environment variable with the key")
+    price_as: Price | None = Field(default=None, description="Whose list price applies; a stand-in is priced as the API it stands for")
+    streaming: bool = Field(default=False, description="Stream answers, which measures the time to the first token")
+    concurrency: int = Field(default=4, ge=1, le=256, description="Requests under way at once")
+    requests_per_minute: int | None = Field(default=None, ge=1, description="Rate limit on our side")
+    timeout_s: float = Field(default=60, gt=0, description="Per attempt")
+    max_retries: int = Field(default=5, ge=0, description="Attempts after the first, with exponential back-off")
+    budget_usd: Decimal = Field(default=Decimal(5), gt=0, description="Hard stop for the arm, retries included")
+    examples: int = Field(default=0, ge=0, description="Worked examples from train put before each question")
+
+    @model_validator(mode="after")
+    def _named(self) -> Api:
+        if self.base_url is not None and self.model is None:
+            raise ValueError("base_url needs `model`: the id to ask for")
+        return self
+
+    @property
+    def is_stand_in(self) -> bool:
+        return self.base_url is None
+
+
+ArmName = Literal["base", "few_shot", "tuned", "api"]
+
+
+class Evaluation(Section):
+    arms: tuple[ArmName, ...] = Field(default=("base", "few_shot", "tuned"), description="Who answers the test items")
+    few_shot_examples: int = Field(default=4, ge=1, le=64, description="Worked examples for the few_shot arm, from train only")
+    max_new_tokens: int = Field(default=160, ge=1, description="Longest free-text answer, in tokens")
+    batch_size: int = Field(default=4, ge=1, description="Prompts a local forward pass")
+    golden_prompts: int = Field(default=6, ge=1, le=64, description="Prompts recorded for the parity check at promotion")
+    api: Api | None = Field(default=None, description="The managed API, or its stand-in")
+
+    @model_validator(mode="after")
+    def _api_given(self) -> Evaluation:
+        if "api" in self.arms and self.api is None:
+            raise ValueError("arms has api, but the section `api` is missing")
+        return self
+
+
+class Gpu(Section):
+    name: str = Field(description="What serves the tuned model")
+    usd_per_hour: Decimal = Field(gt=0, description="Price of one replica's hardware an hour")
+    source: str = Field(description="Where that price comes from")
+    date: Date = Field(description="When it was read")
+
+
+class Decision(Section):
+    candidate: ArmName = Field(default="tuned", description="Arm that would replace the baseline")
+    baseline: ArmName = Field(default="api", description="Arm that is paid for today")
+    ratio: float = Field(default=0.9, gt=0, le=1, description="Non-inferior means at least this share of the baseline's quality")
+    alpha: float = Field(default=0.05, gt=0, le=0.2, description="One-sided error rate; 0.025 applies under 200 items")
+    metrics: dict[str, str] = Field(default={}, description="Task → the metric its gate uses; others are shown")
+    must_pass: tuple[str, ...] = Field(description="Slices that must all pass, as `task=triage` or `triage/language=de`")
+    min_items: int = Field(default=30, ge=2, description="A slice with fewer measured items is shown, not decided")
+    min_measured_share: float = Field(default=0.9, gt=0, le=1, description="Share of items both arms must have answered readably")
+    monthly_requests: int = Field(default=100_000, ge=1, description="Traffic for the monthly bill")
+    hardware: Gpu = Field(description="What the tuned model would run on")
+
+
+class Tracking(Section):
+    experiment: str | None = Field(default=None, description="MLflow experiment; the recipe's name without it")
+
+
+class Target(Section):
+    kind: str = Field(description="Serving target: a file of pipelines/targets")
+    options: dict[str, Any] = Field(default={}, description="Keyword-only parameters of the target")
+
+
+class Promotion(Section):
+    alias: Slug = Field(description="Name clients ask for; versions are alias@sha12")
+    target: Target = Field(description="Where the tuned model goes")
+    logprob_tolerance: float = Field(default=0.02, gt=0, description="Largest difference of a golden token's log-probability")
+
+
+class Recipe(Section):
+    name: Slug = Field(description="Names the run, its folder and the MLflow experiment")
+    workdir: Path | None = Field(default=None, description="Where artifacts go; runs/NAME without it")
+    seed: int = Field(default=7, ge=0, description="Seed of every random choice")
+    sources: tuple[Source, ...] = Field(min_length=1, description="Documents and ticket exports")
+    privacy: Privacy = Field(default=Privacy(), description="What is masked and under which key")
+    dataset: Dataset = Field(description="Duplicates and split")
+    tasks: tuple[Task, ...] = Field(min_length=1, description="Kinds of instruction rows to make")
+    model: Model = Field(description="The open base model")
+    training: Training = Field(default=Training(), description="LoRA or QLoRA")
+    evaluation: Evaluation = Field(default=Evaluation(), description="Arms and how they are asked")
+    decision: Decision = Field(description="Gates, declared before anything is scored")
+    tracking: Tracking = Field(default=Tracking(), description="MLflow")
+    promotion: Promotion | None = Field(default=None, description="Where a passing model is served")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Recipe:
+        for what, names in (("sources", [s.name for s in self.sources]), ("tasks", [t.kind for t in self.tasks])):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"{what} has {twice[0]!r} twice; names must differ")
+        for arm in (self.decision.candidate, self.decision.baseline):
+            if arm not in self.evaluation.arms:
+                raise ValueError(f"decision compares {arm!r}, but evaluation.arms is {list(self.evaluation.arms)}")
+        return self
+
+    @property
+    def run_folder(self) -> Path:
+        return (self.workdir or Path("runs") / self.name).absolute()
+
+
+def reference() -> str:
+    """The settings as Markdown tables, generated from the schema."""
+    lines = ["# Settings", "", "Generated by `freehold settings`; every key of a recipe with its default and meaning.", ""]
+    seen: list[type[BaseModel]] = []
+    queue: list[tuple[str, type[BaseModel]]] = [("recipe", Recipe)]
+    while queue:
+        path, model = queue.pop(0)
+        if model in seen:
+            continue
+        seen.append(model)
+        lines += [f"## {path}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
+        for name, field in model.model_fields.items():
+            inner = section_of(field.annotation)
+            shown = inner.__name__ if inner else _type_name(field.annotation)
+            default = "required" if field.is_required() else "…" if inner else f"`{_shown(field.default)}`"
+            lines.append(f"| `{name}` | {shown} | {default} | {field.description} |")
+            if inner is not None:
+                queue.append((name if path == "recipe" else f"{path}.{name}", inner))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """The Section inside an annotation such as `tuple[Source, ...]` or `Api | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        found = section_of(part)
+        if found is not None:
+            return found
+    return None
+
+
+def _type_name(annotation: Any) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
+    for noise in ("typing.", "pathlib._local.", "pathlib.", "datetime.", "decimal."):
+        text = text.replace(noise, "")
+    return text.split("[str, StringConstraints")[0].replace("Annotated[", "").replace("|", "or").replace("<class '", "").replace("'>", "")
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else ", ".join(map(str, value)) or "empty" if isinstance(value, tuple) else str(value)

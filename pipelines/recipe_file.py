@@ -1,0 +1,188 @@
+"""From a YAML file to a Recipe: every mistake at once, with file:line, what was found, the bound, and "did you mean"."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from data_prep import plugins
+from data_prep.records import UserError
+from pipelines.recipe import Recipe, section_of
+
+Loc = tuple[int | str, ...]
+PLUGINS = {
+    "sources": ("data_prep.sources", "read"),
+    "tasks": ("data_prep.tasks", "rows"),
+    "target": ("pipelines.targets", "promote"),
+}
+
+
+class RecipeError(UserError):
+    """One or more mistakes in a recipe file, one a line."""
+
+
+def load(path: Path) -> Recipe:
+    """The recipe at `path`, input paths made absolute. Raises RecipeError with every mistake."""
+    data = _parse(path)
+    try:
+        recipe = Recipe.model_validate_json(json.dumps(data, default=_plain), strict=True)
+    except ValidationError as e:
+        found = [_mistake(path, data, Recipe, error) for error in e.errors()]
+        raise RecipeError("\n".join(sorted(found, key=_line))) from None
+    mistakes = [m for loc, kind, options in _plugged(recipe) for m in _option_mistakes(path, data, loc, kind, options)]
+    mistakes += _labels_of_metrics(path, data, recipe)
+    if mistakes:
+        raise RecipeError("\n".join(sorted(mistakes, key=_line)))
+    return _absolute(recipe, path.absolute().parent)
+
+
+def options(package: str, kind: str, given: dict[str, Any]) -> dict[str, Any]:
+    """A plug-in's options, validated against its signature and complete with its defaults."""
+    function = plugins.load(package, kind, next(f for p, f in PLUGINS.values() if p == package))
+    model = plugins.options_model(function).model_validate_json(json.dumps(given, default=str), strict=True)
+    return {name: getattr(model, name) for name in type(model).model_fields}
+
+
+def _parse(path: Path) -> CommentedMap:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe. The shipped ones are in recipes/.") from None
+    except (IsADirectoryError, UnicodeDecodeError) as e:
+        raise RecipeError(f"{path}: is not a recipe file ({e.__class__.__name__}). Give a YAML file.") from None
+    try:
+        data = YAML(typ="rt", pure=True).load(text)
+    except DuplicateKeyError as e:
+        line = e.problem_mark.line + 1 if e.problem_mark else 0
+        raise RecipeError(f"{path}:{line}: {str(e.problem).splitlines()[0]}. Keep one of the two.") from None
+    except MarkedYAMLError as e:
+        mark = e.problem_mark or e.context_mark
+        raise RecipeError(f"{path}:{mark.line + 1 if mark else 0}: not YAML: {e.problem or e.context}.") from None
+    except YAMLError as e:
+        raise RecipeError(f"{path}: not YAML: {e}") from None
+    if not isinstance(data, CommentedMap):
+        raise RecipeError(f"{path}:1: holds {type(data).__name__}, not a mapping of settings. Start from recipes/demo/demo.yaml.")
+    return data
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _position(data: Any, loc: Loc) -> int:
+    """Line (from 1) of the deepest part of `loc` that the file has."""
+    line, node = 1, data
+    for key in loc:
+        try:
+            if isinstance(node, CommentedMap) and key in node:
+                line = node.lc.key(key)[0] + 1
+            elif isinstance(node, CommentedSeq) and isinstance(key, int):
+                line = node.lc.item(key)[0] + 1
+            else:
+                break
+            node = node[key]
+        except (KeyError, IndexError):
+            break
+    return line
+
+
+def _line(message: str) -> int:
+    return int(message.split(": ", 1)[0].rsplit(":", 1)[-1])
+
+
+def _mistake(path: Path, data: Any, model: type[BaseModel], error: Any, prefix: Loc = ()) -> str:
+    loc: Loc = (*prefix, *(part for part in error["loc"] if not _is_type_tag(part)))
+    name = ".".join(str(p) for p in loc) or "recipe"
+    where = f"{path}:{_position(data, loc)}"
+    found = json.dumps(error["input"], default=str, ensure_ascii=False)
+    found = found if len(found) < 60 else found[:57] + "..."
+    match error["type"]:
+        case "extra_forbidden":
+            known = _known_keys(model, error["loc"][:-1])
+            near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Known here: {', '.join(known)}."
+            return f"{where}: {name}: unknown key.{hint}"
+        case "missing":
+            return f"{where}: {name}: missing. It has no default; add it."
+        case "value_error":
+            return f"{where}: {name}: {error['ctx']['error']}."
+        case "float_type" | "float_parsing" | "int_type" if isinstance(error["input"], str):
+            return f"{where}: {name}: found the text {found}. Write the number without quotes."
+        case _:
+            return f"{where}: {name}: {error['msg']}; found {found}."
+
+
+def _is_type_tag(part: int | str) -> bool:
+    return isinstance(part, str) and part.startswith(("function-", "constrained-", "tuple[", "json-"))
+
+
+def _known_keys(model: type[BaseModel], loc: Loc) -> list[str]:
+    for part in loc:
+        if isinstance(part, str) and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            inner = section_of(annotation) or _model_in(annotation)
+            model = inner or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((m for part in getattr(annotation, "__args__", ()) if (m := _model_in(part))), None)
+
+
+def _plugged(recipe: Recipe) -> list[tuple[Loc, str, dict[str, Any]]]:
+    used: list[tuple[Loc, str, dict[str, Any]]] = [(("sources", i), s.kind, s.options) for i, s in enumerate(recipe.sources)]
+    used += [(("tasks", i), t.kind, t.options) for i, t in enumerate(recipe.tasks)]
+    if recipe.promotion is not None:
+        used.append((("promotion", "target"), recipe.promotion.target.kind, recipe.promotion.target.options))
+    return used
+
+
+def _option_mistakes(path: Path, data: Any, loc: Loc, kind: str, given: dict[str, Any]) -> list[str]:
+    package, function = PLUGINS["target" if loc[0] == "promotion" else str(loc[0])]
+    try:
+        model = plugins.options_model(plugins.load(package, kind, function))
+        model.model_validate_json(json.dumps(given, default=str), strict=True)
+    except plugins.UnknownPlugin as e:
+        return [f"{path}:{_position(data, (*loc, 'kind'))}: {'.'.join(map(str, loc))}.kind: {e}"]
+    except ValidationError as e:
+        return [_mistake(path, data, model, error, (*loc, "options")) for error in e.errors()]
+    return []
+
+
+def _labels_of_metrics(path: Path, data: Any, recipe: Recipe) -> list[str]:
+    """Gates may only name tasks that exist and metrics that have a file."""
+    kinds, known = [t.kind for t in recipe.tasks], plugins.names("evaluation.metrics")
+    found = []
+    for task, metric in recipe.decision.metrics.items():
+        where = f"{path}:{_position(data, ('decision', 'metrics', task))}: decision.metrics.{task}"
+        if task not in kinds:
+            found.append(f"{where}: no such task in this recipe; it has {kinds}.")
+        if metric not in known:
+            found.append(f"{where}: {metric!r} is not one of {known}.")
+    for i, slice_name in enumerate(recipe.decision.must_pass):
+        if slice_name.removeprefix("task=").split("/")[0] not in kinds:
+            found.append(
+                f"{path}:{_position(data, ('decision', 'must_pass', i))}: decision.must_pass: {slice_name!r} names no task"
+                f" of this recipe; write `task=NAME` or `NAME/slice=value` with NAME from {kinds}."
+            )
+    return found
+
+
+def _absolute(recipe: Recipe, folder: Path) -> Recipe:
+    """Input paths made absolute against the recipe's folder."""
+    sources = tuple(s.model_copy(update={"path": folder / s.path}) for s in recipe.sources)
+    model = recipe.model.model_copy(update={"path": folder / recipe.model.path}) if recipe.model.path else recipe.model
+    training = recipe.training
+    if training.launch is not None:
+        training = training.model_copy(update={"launch": folder / training.launch})
+    return recipe.model_copy(update={"sources": sources, "model": model, "training": training})

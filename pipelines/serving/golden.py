@@ -1,0 +1,62 @@
+"""Golden prompts: what evaluation saw, token by token, so that promotion can ask a live replica for the same.
+
+Recorded for the tuned model and for the base: a replica must answer as the tuned one, and a replica that answers as the
+base has not loaded the adapter, whatever its status code said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.split import hashed_share
+from evaluation.providers.local import LocalModel
+from evaluation.results import Item
+
+GOLDEN_TOKENS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One prompt with the greedy continuation of the tuned model and of the base: token ids and log-probabilities."""
+
+    item: str
+    messages: tuple[dict[str, str], ...]
+    prompt_ids: list[int]
+    tuned_ids: list[int]
+    tuned_logprobs: list[float]
+    tuned_text: str
+    base_ids: list[int]
+    base_logprobs: list[float]
+
+
+def record(model: LocalModel, items: Sequence[Item], *, number: int, seed: int) -> list[Golden]:
+    """`number` prompts, tasks in turn, one at a time so that no padding touches the numbers."""
+    by_task: dict[str, list[Item]] = {}
+    for item in sorted(items, key=lambda i: hashed_share(i.id, seed)):
+        by_task.setdefault(item.task, []).append(item)
+    chosen = [item for depth in range(number) for rows in by_task.values() for item in rows[depth : depth + 1]][:number]
+    found = []
+    for item in chosen:
+        ids = model.prompt_ids(item.prompt)
+        tuned = model.generate([ids], max_new_tokens=GOLDEN_TOKENS)[0]
+        with model.untuned():
+            base = model.generate([ids], max_new_tokens=GOLDEN_TOKENS)[0]
+        messages = tuple({"role": m["role"], "content": m["content"]} for m in item.prompt)
+        found.append(
+            Golden(item.id, messages, ids, tuned.token_ids, tuned.logprobs, tuned.text, base.token_ids, base.logprobs)
+        )
+    return found
+
+
+def save(golden: Sequence[Golden], path: Path) -> None:
+    path.write_text("".join(json.dumps(asdict(g), ensure_ascii=False) + "\n" for g in golden), encoding="utf-8")
+
+
+def load(path: Path) -> list[Golden]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    parsed: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    return [Golden(**{**g, "messages": tuple(g["messages"])}) for g in parsed]

@@ -1,0 +1,260 @@
+"""MLflow, and the only file that imports it. We own the runs: one parent a recipe run, a child a stage and an arm.
+
+The stock callbacks open runs of their own, log no LoRA setting and end as FINISHED after a crash; so runs are made, resumed
+and closed here through MlflowClient alone (no process-wide active run). Which run belongs to which inputs is remembered in
+`tracking.json` of the run folder: a resumed command goes on in the same runs. Our own files are the truth, MLflow the sink.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.records import UserError
+from pipelines import artifacts
+from pipelines.recipe import Recipe
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # the default pool loses writes on sqlite under load
+MAX_PARAM = 6000  # characters MLflow stores of a parameter
+
+
+def _client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def tracking_uri(recipe: Recipe) -> str:
+    """`MLFLOW_TRACKING_URI`, else an SQLite file beside the run folders."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{recipe.run_folder.parent}/mlflow.db"
+
+
+@dataclass(slots=True)
+class _State:
+    """tracking.json: which MLflow runs belong to this run folder."""
+
+    path: Path
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> _State:
+        path = recipe.run_folder / "tracking.json"
+        return cls(path, json.loads(path.read_text()) if path.exists() else {})
+
+    def save(self) -> None:
+        artifacts.write_text(self.path, json.dumps(self.data, indent=1))
+
+
+class Store:
+    """The experiment, its runs and the registry of one recipe."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        from mlflow.exceptions import MlflowException
+
+        self.uri = tracking_uri(recipe)
+        self.recipe = recipe
+        recipe.run_folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.client = _client(self.uri)
+            self.experiment_id = self._experiment()
+        except MlflowException as e:
+            raise UserError(f"MLflow at {_without_password(self.uri)}: {e.message.splitlines()[0][:300]}") from e
+        self.state = _State.of(recipe)
+        if self.state.data.get("uri") != _without_password(self.uri):
+            self.state.data = {"uri": _without_password(self.uri), "runs": {}}
+
+    def _experiment(self) -> str:
+        name = self.recipe.tracking.experiment or self.recipe.name
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        # sqlite without a server would put artifacts into whatever folder the command ran in
+        local = self.uri.startswith("sqlite:")
+        location = (self.recipe.run_folder.parent / "mlartifacts").as_uri() if local else None
+        return str(self.client.create_experiment(name, artifact_location=location))
+
+    def run(self, key: str, name: str, parent: str | None, tags: dict[str, str]) -> str:
+        """The run remembered under `key`, set RUNNING again, or a new one."""
+        from mlflow.exceptions import MlflowException
+
+        known = self.state.data["runs"].get(key)
+        if known is not None:
+            try:
+                self.client.update_run(known, status="RUNNING")
+                return str(known)
+            except MlflowException:
+                pass  # the store was emptied since; begin again
+        tags = {**tags, **({"mlflow.parentRunId": parent} if parent else {})}
+        run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
+        self.state.data["runs"][key] = run.info.run_id
+        self.state.save()
+        return str(run.info.run_id)
+
+    def parent(self, recipe_path: Path) -> str:
+        sha = artifacts.digest(self.recipe.model_dump(mode="json"))
+        known = f"recipe {sha}" in self.state.data["runs"]
+        id = self.run(f"recipe {sha}", self.recipe.name, None, {"freehold.recipe_sha256": sha, "freehold.kind": "recipe run"})
+        if not known and recipe_path.exists():
+            self.client.log_artifact(id, str(recipe_path))
+            self.params(id, {"recipe": recipe_path.name, "recipe_sha256": sha, "seed": self.recipe.seed})
+        self.state.data["parent"] = id
+        self.state.save()
+        return id
+
+    def params(self, run_id: str, values: dict[str, Any]) -> None:
+        """Log parameters that are not logged yet: a resumed run says the same again, and MLflow refuses a change."""
+        from mlflow.entities import Param
+
+        known = self.client.get_run(run_id).data.params
+        new = [Param(k, str(v)[:MAX_PARAM]) for k, v in values.items() if k not in known]
+        for start in range(0, len(new), 100):
+            self.client.log_batch(run_id, params=new[start : start + 100])
+
+    def metrics(self, run_id: str, values: dict[str, float | None], step: int = 0) -> None:
+        """Log metrics; what could not be measured (None) is not logged."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        found = [Metric(k, float(v), now, step) for k, v in values.items() if v is not None]
+        for start in range(0, len(found), 1000):
+            self.client.log_batch(run_id, metrics=found[start : start + 1000])
+
+    def end(self, run_id: str, *, failed: bool) -> None:
+        self.client.set_terminated(run_id, status="FAILED" if failed else "FINISHED")
+
+
+class StageRun:
+    """One stage's child run, as a stage sees it. Only the main process of a launch gets one that writes."""
+
+    def __init__(self, store: Store, parent: str, run_id: str, name: str, inputs: dict[str, str]) -> None:
+        self.store, self.parent, self.run_id, self.name, self.inputs = store, parent, run_id, name, inputs
+
+    def params(self, values: dict[str, Any]) -> None:
+        self.store.params(self.run_id, values)
+
+    def metrics(self, values: dict[str, float | None], step: int = 0) -> None:
+        self.store.metrics(self.run_id, values, step)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        self.store.client.log_artifact(self.run_id, str(path), folder)
+
+    def dataset(self, folder: Path, splits: Iterable[str], context: str = "training") -> None:
+        """Log each split as a dataset input by its digest and profile; no text goes into MLflow."""
+        import mlflow.data
+        import pandas as pd
+        from mlflow.data.code_dataset_source import CodeDatasetSource
+        from mlflow.entities import DatasetInput, InputTag
+
+        inputs = []
+        for split in splits:
+            frame = pd.read_parquet(folder / f"{split}.parquet", columns=["id", "task", "label", "sensitivity"])
+            sha = artifacts.file_sha256(folder / f"{split}.parquet")
+            source = CodeDatasetSource({"folder": str(folder), "sha256": sha})
+            data = mlflow.data.from_pandas(frame, source=source, name=f"{self.store.recipe.name}-{split}", digest=sha[:16])
+            inputs.append(DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", f"{context} {split}")]))
+        self.store.client.log_inputs(self.run_id, inputs)
+
+    def arm(self, arm: str, params: dict[str, Any], metrics: dict[str, float | None]) -> str:
+        """A child run of its own for an arm, with the same metric keys in all arms: the UI's compare view lines them up."""
+        key = f"arm {arm} {artifacts.digest(self.inputs)}"
+        id = self.store.run(key, f"arm {arm}", self.parent, {"freehold.kind": "arm", "freehold.arm": arm})
+        self.store.params(id, {"arm": arm, **params})
+        self.store.metrics(id, metrics)
+        self.store.end(id, failed=False)
+        return id
+
+    def logged_model(self, name: str, model_type: str, params: dict[str, Any], folder: Path | None, key: str) -> str:
+        """A LoggedModel: the raw PEFT folder as its artifacts, or none for an API that is not ours. Once per key."""
+        client, known = self.store.client, self.store.state.data.setdefault("models", {})
+        if key in known:
+            return str(known[key])
+        model = client.create_logged_model(
+            self.store.experiment_id,
+            name=name,
+            source_run_id=self.run_id,
+            params={k: str(v) for k, v in params.items()},
+            model_type=model_type,
+            tags={"freehold.content_sha256": key},
+        )
+        if folder is not None:
+            client.log_model_artifacts(model.model_id, str(folder))
+        client.finalize_logged_model(model.model_id, "READY")
+        known[key] = model.model_id
+        self.store.state.save()
+        return str(model.model_id)
+
+    def model_metrics(self, run_id: str, model_id: str, values: dict[str, float | None], dataset: tuple[str, str]) -> None:
+        """Attach metrics to a LoggedModel and a dataset (name, digest), so that the Models tab compares by dataset."""
+        for key, value in values.items():
+            if value is not None:
+                self.store.client.log_metric(
+                    run_id, key, value, dataset_name=dataset[0], dataset_digest=dataset[1], model_id=model_id
+                )
+
+    def table(self, rows: dict[str, list[Any]], name: str) -> None:
+        self.store.client.log_table(self.run_id, rows, name)
+
+    def register(self, name: str, model_id: str | None, source: Path, tags: dict[str, str], key: str) -> str:
+        """A version of the registered model, once per key. Returns the version."""
+        from mlflow.exceptions import MlflowException
+
+        client, known = self.store.client, self.store.state.data.setdefault("versions", {})
+        if key in known:
+            return str(known[key])
+        try:
+            client.create_registered_model(name)
+        except MlflowException as e:
+            if e.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        where = f"models:/{model_id}" if model_id else source.as_uri()
+        version = client.create_model_version(name, source=where, run_id=self.run_id, tags=tags, model_id=model_id)
+        known[key] = version.version
+        self.store.state.save()
+        return str(version.version)
+
+    def model_id(self, key: str) -> str | None:
+        found = self.store.state.data.get("models", {}).get(key)
+        return str(found) if found else None
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        self.store.client.set_registered_model_alias(name, alias, version)
+
+    def finished(self, manifest: artifacts.Manifest) -> None:
+        self.params({"content_sha256": manifest.content_sha256})
+
+
+def run_ids(recipe: Recipe) -> dict[str, str]:
+    """Which MLflow runs the run folder knows, for links in reports."""
+    return dict(_State.of(recipe).data.get("runs", {}))
+
+
+@contextmanager
+def tracked_stage(recipe: Recipe, recipe_path: Path, name: str, inputs: dict[str, str]) -> Iterator[StageRun]:
+    """The stage's child run under the recipe's parent run; FAILED on a crash, resumed and not duplicated."""
+    store = Store(recipe)
+    parent = store.parent(recipe_path)
+    run_id = store.run(f"stage {name} {artifacts.digest(inputs)}", name, parent, {"freehold.kind": "stage"})
+    tracked = StageRun(store, parent, run_id, name, inputs)
+    tracked.params({f"input.{k}": v for k, v in inputs.items()})
+    try:
+        yield tracked
+    except BaseException:
+        store.end(run_id, failed=True)
+        store.end(parent, failed=True)
+        raise
+    # another process (the training under accelerate) may have saved its own entries meanwhile: ours are saved as made
+    store.end(run_id, failed=False)
+    store.end(parent, failed=False)
+
+
+def _without_password(uri: str) -> str:
+    import re
+
+    return re.sub(r"(?<=://)([^/:@]+):[^/@]+@", r"\1:***@", uri)

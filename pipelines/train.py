@@ -1,0 +1,225 @@
+"""`freehold train`, and the program under `accelerate launch … -m pipelines.train RECIPE`. They are the same.
+
+`freehold train` hashes the inputs, prints the accelerate line and executes it; the processes under it do the work of
+`work()`. The world size that the recipe asks for is compared with the one there is before the model is loaded: accelerate
+falls back to one process in silence in several ways.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep.dataset import load_rows
+from data_prep.records import UserError
+from pipelines import artifacts, stages
+from pipelines.recipe import Recipe
+from pipelines.stages import How, Made
+
+if TYPE_CHECKING:
+    from pipelines.tracking import StageRun
+
+SINGLE = Path(__file__).parent.parent / "recipes" / "launch" / "single.yaml"
+
+
+def inputs(recipe: Recipe) -> dict[str, str]:
+    """The dataset's content, the base model, and every training setting (the world size included)."""
+    from pipelines.training import base
+
+    dataset = artifacts.need(stages.folder(recipe, "prepare"), "prepare")
+    settings = recipe.training.model_dump(mode="json", exclude={"launch"})
+    return {
+        "dataset": dataset.content_sha256,
+        "base": base.identity(recipe.model),
+        "settings": artifacts.digest({**settings, "seed": recipe.seed}),
+    }
+
+
+def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
+    """Launch the training processes, wait for them, and read what they made. `tracked` is theirs to write to."""
+    from pipelines.training import base
+
+    if os.environ.get("WORLD_SIZE"):
+        raise AssertionError("a launched process works in work(), it does not launch")
+    base.materialise(recipe)  # once, before several processes want it
+    line = launch_line(recipe, how.recipe_path)
+    how.on_event("$ " + shlex.join(line))
+    environment = {
+        **os.environ,
+        "PYTHONSAFEPATH": "1",  # a local folder named `pipelines` must not shadow the package
+        "FREEHOLD_STAGE_RUN": tracked.run_id,
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    refused = out / "refused.txt"
+    refused.unlink(missing_ok=True)
+    done = subprocess.run(line, env={**environment, "FREEHOLD_REFUSED": str(refused)}, check=False)
+    if refused.exists():
+        raise UserError(refused.read_text())
+    if done.returncode != 0:
+        raise RuntimeError(f"the training processes ended with exit code {done.returncode}; their output is above")
+    facts = json.loads((out / "facts.json").read_text())
+    tracked.params({f"lora.{k}": v for k, v in facts["lora"].items()} | {"world_size": facts["world_size"]})
+    return Made(counts=facts["rows"], facts=facts, timed=["speed.json"], scratch=["checkpoints"])
+
+
+def launch_line(recipe: Recipe, recipe_path: Path) -> list[str]:
+    """The accelerate command of this recipe."""
+    file = recipe.training.launch or SINGLE
+    # accelerate gives every process one thread unless told
+    threads = max(1, (os.cpu_count() or 1) // recipe.training.world_size)
+    return [
+        sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file),
+        "--num_cpu_threads_per_process", str(threads), "-m", "pipelines.train", str(recipe_path),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Entry of `-m pipelines.train RECIPE`: under a launcher the work, without one the stage itself."""
+    from pipelines import cli
+
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: accelerate launch --config_file recipes/launch/ddp.yaml -m pipelines.train RECIPE")
+    cli.guarded(lambda: _main(Path(sys.argv[1])))
+
+
+def _main(recipe_path: Path) -> None:
+    from pipelines import recipe_file
+    from pipelines.tracking import tracked_stage
+
+    recipe = recipe_file.load(recipe_path)
+    check_world_size(recipe)
+    chosen = inputs(recipe)
+    out = stages.folder(recipe, "train")
+    if os.environ.get("FREEHOLD_STAGE_RUN"):
+        work(recipe, out.with_name(out.name + ".partial"), os.environ["FREEHOLD_STAGE_RUN"])
+        return
+    # launched by hand: this process group is the whole stage; rank 0 alone writes artifacts and MLflow
+    if rank() != 0:
+        work(recipe, out.with_name(out.name + ".partial"), None)
+        return
+    with artifacts.locked(recipe.run_folder):
+        artifacts.open_partial(out, chosen)
+        with tracked_stage(recipe, recipe_path, "train", chosen) as tracked:
+            work(recipe, out.with_name(out.name + ".partial"), tracked.run_id)
+            facts = json.loads((out.with_name(out.name + ".partial") / "facts.json").read_text())
+            tracked.params({f"lora.{k}": v for k, v in facts["lora"].items()} | {"world_size": facts["world_size"]})
+            manifest = artifacts.finish(
+                out, "train", chosen, timed=["speed.json"], counts=facts["rows"], facts=facts, scratch=["checkpoints"]
+            )
+            tracked.finished(manifest)
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def check_world_size(recipe: Recipe) -> None:
+    """Raise UserError where the launcher made another number of processes than the recipe asks for."""
+    found = int(os.environ.get("WORLD_SIZE", "1"))
+    wanted = recipe.training.world_size
+    if found != wanted:
+        raise UserError(
+            f"training.world_size is {wanted}, but this launch has {found} process{'es' if found != 1 else ''}."
+            " accelerate falls back to one process in silence for some configurations: set `num_processes` of the launch"
+            f" file to {wanted} (on CPUs: distributed_type MULTI_GPU with use_cpu true), or training.world_size to {found}."
+        )
+
+
+def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
+    """Train in this process (one of world_size) into the partial folder; rank 0 writes.
+
+    run_id: the MLflow run that takes the curves; None on the other ranks.
+    """
+    from transformers import AutoTokenizer
+
+    from pipelines.progress import progress
+    from pipelines.training import base as bases
+    from pipelines.training import exactness, trainer
+
+    settings = recipe.training
+    base = bases.materialise(recipe)
+    tokenizer = AutoTokenizer.from_pretrained(base.folder)
+    dataset = stages.folder(recipe, "prepare")
+    train, trained, total, dropped = exactness.fitting(load_rows(dataset, "train"), tokenizer, max_length=settings.max_length)
+    dev = load_rows(dataset, "dev")
+    dev = exactness.fitting(dev, tokenizer, max_length=settings.max_length)[0] if dev else []
+    checkpoints = out / "checkpoints"
+    started = time.perf_counter()
+    with progress("train: steps") as update:
+        losses = trainer.Losses(out / "losses.jsonl", _listener(recipe, run_id), update)
+        made = trainer.make(base.folder, tokenizer, train, dev, settings, checkpoints, seed=recipe.seed, callback=losses)
+        _same_tokens(made.train_dataset, trained)
+        resume = _last_checkpoint(checkpoints)
+        result = made.train(resume_from_checkpoint=str(resume) if resume else None)
+    if rank() != 0:
+        return
+    seconds = time.perf_counter() - started
+    made.model.save_pretrained(out, safe_serialization=True)
+    tokenizer.save_pretrained(out)
+    facts = {
+        "base": {"name": base.name, "revision": base.revision, "chat_template_sha256": base.chat_template_sha256},
+        "rows": {"train": {"in": dropped.taken["rows"], "out": len(train), "dropped": dict(dropped.dropped)}, "dev": len(dev)},
+        "tokens": {"trained": trained, "all": total},
+        "lora": _tidy_adapter_config(out / "adapter_config.json", base),
+        "method": settings.method,
+        "world_size": made.accelerator.num_processes,
+        "steps": result.global_step,
+        "precision": str(trainer.precision(settings)).removeprefix("torch."),
+    }
+    (out / "README.md").write_text(_card(facts))
+    artifacts.write_text(out / "facts.json", json.dumps(facts, indent=1))
+    artifacts.write_text(out / "speed.json", json.dumps({"seconds": seconds, "tokens_per_second": total * settings.epochs / seconds}))
+
+
+def _listener(recipe: Recipe, run_id: str | None) -> Any:
+    if run_id is None or rank() != 0:
+        return lambda step, values: None
+    from pipelines.tracking import Store
+
+    store = Store(recipe)
+    return lambda step, values: store.metrics(run_id, values, step)
+
+
+def _same_tokens(dataset: Any, trained: int) -> None:
+    """What the trainer will put the loss on is what was checked row by row, or nothing starts."""
+    from pipelines.training.exactness import PreflightError
+
+    found = sum(label != -100 for labels in dataset["labels"] for label in labels)
+    if found != trained:
+        raise PreflightError(f"the trainer would learn {found} tokens, the rows have {trained} answer tokens. Nothing was trained.")
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written whole; the trainer's state is the last file it writes."""
+    whole = [p for p in folder.glob("checkpoint-*") if (p / "trainer_state.json").exists()]
+    return max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
+
+
+def _tidy_adapter_config(path: Path, base: Any) -> dict[str, Any]:
+    """PEFT writes sets in hash order and the base's local path; sorted and named here, so that equal runs are equal files."""
+    config = json.loads(path.read_text())
+    for key, value in config.items():
+        if isinstance(value, list) and all(isinstance(v, str) for v in value):
+            config[key] = sorted(value)
+    config["base_model_name_or_path"], config["revision"] = base.name, base.revision
+    path.write_text(json.dumps(config, indent=1, sort_keys=True))
+    return {k: config[k] for k in ("r", "lora_alpha", "lora_dropout", "target_modules", "layers_to_transform", "use_rslora", "use_dora")}
+
+
+def _card(facts: dict[str, Any]) -> str:
+    rows = facts["rows"]["train"]["out"]
+    return (
+        f"---\nbase_model: {facts['base']['name']}\nlibrary_name: peft\n---\n# Adapter\n\n"
+        f"{facts['method'].upper()} adapter, rank {facts['lora']['r']}, on {facts['base']['name']}"
+        f" ({facts['base']['revision'][:12]}), {rows} rows, {facts['steps']} steps. `facts.json` and `manifest.json` say the rest.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
