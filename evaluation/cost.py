@@ -39,7 +39,12 @@ def self_hosted(busy_ms: float | None, *, usd_per_hour: Decimal, monthly_request
     demand = monthly_requests / (HOURS_A_MONTH * 3600)
     replicas = max(1, math.ceil(demand / (HEADROOM * capacity)))
     per_1k = usd_per_hour * Decimal(str(busy_ms)) / 3600  # busy_ms/1000 s × 1000 requests ÷ 3600 s/h
-    return Cost(per_1k, usd_per_hour * HOURS_A_MONTH * replicas, replicas, "measured time × hardware price, idle hours in the month")
+    return Cost(
+        per_1k,
+        usd_per_hour * HOURS_A_MONTH * replicas,
+        replicas,
+        "measured time × hardware price, idle hours in the month",
+    )
 
 
 def break_even_requests(usd_per_request: Decimal | None, hosted: Cost) -> int | None:

@@ -81,7 +81,9 @@ def _overall(verdict: Verdict, required: Sequence[SliceDecision], missing: Seque
     if missing:
         return f"Undecided: the test set has no item in {', '.join(missing)}."
     open_ = next((d for d in required if d.verdict == "undecided"), None)
-    return f"Undecided, which never promotes: {open_.sentence}" if open_ else "Undecided: no must-pass slice was declared."
+    return (
+        f"Undecided, which never promotes: {open_.sentence}" if open_ else "Undecided: no must-pass slice was declared."
+    )
 
 
 def _decide_slice(view: View, gates: Gates, name: str, items: list[Item]) -> SliceDecision:
@@ -89,30 +91,43 @@ def _decide_slice(view: View, gates: Gates, name: str, items: list[Item]) -> Sli
     metric = gates.metrics.get(task) or DEFAULT_METRIC["label" if items[0].choices else "text"]
     assert metric in metrics_for(items[0]), f"{metric} has no value per item"
     c, b, groups = view.paired(items, (gates.candidate, gates.baseline), metric)
-    means = (sum(c) / len(c), sum(b) / len(b)) if c else (None, None)
+    means: tuple[float, float] | None = (sum(c) / len(c), sum(b) / len(b)) if c else None
 
     def made(verdict: Verdict, kind: str, sentence: str, test: NonInferiority | None = None) -> SliceDecision:
-        return SliceDecision(name, metric, verdict, kind, *means, test, len(items), len(c), name in gates.must_pass, sentence)
+        mine, theirs = means or (None, None)
+        must = name in gates.must_pass
+        return SliceDecision(name, metric, verdict, kind, mine, theirs, test, len(items), len(c), must, sentence)
 
     if len(c) < gates.min_measured_share * len(items):
-        failed = {arm: sum(view.values.get((arm, i.id, metric)) is None for i in items) for arm in (gates.candidate, gates.baseline)}
+        failed = {
+            arm: sum(view.values.get((arm, i.id, metric)) is None for i in items)
+            for arm in (gates.candidate, gates.baseline)
+        }
         told = ", ".join(f"{n} of {len(items)} from {arm}" for arm, n in failed.items() if n)
         return made("undecided", "could not measure", f"{name}: unreadable or missing answers ({told}).")
     if len(c) < gates.min_items:
-        return made("undecided", "too few items", f"{name}: {len(c)} items measured, {gates.min_items} needed to decide.")
+        return made(
+            "undecided", "too few items", f"{name}: {len(c)} items measured, {gates.min_items} needed to decide."
+        )
     test = non_inferiority(c, b, groups, ratio=gates.ratio, alpha=gate_alpha(gates.alpha, len(c)))
     difference = clustered_mean([x - y for x, y in zip(c, b, strict=True)], groups, confidence=1 - 2 * test.alpha)
-    assert means[0] is not None
+    assert means is not None
     if test.p_non_inferior is None or test.p_inferior is None:
         return made("undecided", "undecided", f"{name}: nothing can be tested, all items belong to one customer.", test)
-    seen = f"ratio {test.ratio:.3f} ({_bounds(test)})" if test.ratio is not None else "no ratio, the baseline scores zero"
+    seen = (
+        f"ratio {test.ratio:.3f} ({_bounds(test)})" if test.ratio is not None else "no ratio, the baseline scores zero"
+    )
     told = f"{name}: {metric} {means[0]:.3f} against {means[1]:.3f}, {seen}, required {gates.ratio}"
     if test.p_non_inferior < test.alpha:
         better = difference.low is not None and difference.low > 0
         return made("self_host", "better" if better else "non-inferior", told + ".", test)
     if test.p_inferior < test.alpha:
         return made("api", "inferior", told + ": worse than the margin allows.", test)
-    more = f"about {test.more_items} more items would decide" if test.more_items else "more items of the same kind would not pass"
+    more = (
+        f"about {test.more_items} more items would decide"
+        if test.more_items
+        else "more items of the same kind would not pass"
+    )
     return made("undecided", "undecided", f"{told}; {more}.", test)
 
 

@@ -31,7 +31,9 @@ class PriceList:
 
         details = getattr(usage, "prompt_tokens_details", None)
         cached = getattr(details, "cached_tokens", None) or 0
-        priced = Usage(input_tokens=usage.prompt_tokens, cache_read_tokens=cached, output_tokens=usage.completion_tokens)
+        priced = Usage(
+            input_tokens=usage.prompt_tokens, cache_read_tokens=cached, output_tokens=usage.completion_tokens
+        )
         try:
             price = calc_price(priced, model_ref=self.model, provider_id=self.provider, genai_request_timestamp=self.at)
         except LookupError as e:

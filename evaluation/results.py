@@ -29,7 +29,16 @@ class Item:
 def items(rows: Iterable[Row], choices: dict[str, tuple[str, ...]]) -> list[Item]:
     """Test rows as items, in order of their ids."""
     return [
-        Item(r.id, r.task, r.prompt, r.reference, choices.get(r.task, ()) if r.label is not None else (), r.slices, r.group, r.sensitivity)
+        Item(
+            r.id,
+            r.task,
+            r.prompt,
+            r.reference,
+            choices.get(r.task, ()) if r.label is not None else (),
+            r.slices,
+            r.group,
+            r.sensitivity,
+        )
         for r in sorted(rows, key=lambda r: r.id)
     ]
 

@@ -132,7 +132,8 @@ def bootstrap_difference(
         return None, None
     rng = np.random.default_rng(seed)
     drawn = (
-        statistic(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])) for _ in range(resamples)
+        statistic(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]))
+        for _ in range(resamples)
     )
     found = [d for d in drawn if d is not None]
     tail = (1 - confidence) / 2

@@ -22,7 +22,7 @@ METRICS = "evaluation.metrics"
 def metrics_for(item: Item) -> list[str]:
     """Names of the per-item metrics that apply to an item."""
     wanted = "label" if item.choices else "text"
-    return [n for n in plugins.names(METRICS) if (m := _module(n)).APPLIES == wanted and hasattr(m, "score")]
+    return [n for n in plugins.names(METRICS) if wanted == (m := _module(n)).APPLIES and hasattr(m, "score")]
 
 
 def _module(name: str) -> Any:
@@ -55,7 +55,7 @@ def slices_of(items: Sequence[Item]) -> dict[str, list[Item]]:
 
 def aggregate_metrics(item: Item) -> list[str]:
     wanted = "label" if item.choices else "text"
-    return [n for n in plugins.names(METRICS) if (m := _module(n)).APPLIES == wanted and hasattr(m, "aggregate")]
+    return [n for n in plugins.names(METRICS) if wanted == (m := _module(n)).APPLIES and hasattr(m, "aggregate")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,13 @@ class View:
     def of(cls, items: list[Item], answers: Iterable[Answer], scored: Iterable[Score]) -> View:
         return cls(items, {(a.arm, a.item): a for a in answers}, {(s.arm, s.item, s.metric): s.value for s in scored})
 
-    def paired(self, items: Sequence[Item], arms: tuple[str, str], metric: str) -> tuple[list[float], list[float], list[str]]:
+    def paired(
+        self, items: Sequence[Item], arms: tuple[str, str], metric: str
+    ) -> tuple[list[float], list[float], list[str]]:
         """Values of both arms and the groups, for the items that both have measured."""
-        found = [(self.values.get((arms[0], i.id, metric)), self.values.get((arms[1], i.id, metric)), i.group) for i in items]
+        found = [
+            (self.values.get((arms[0], i.id, metric)), self.values.get((arms[1], i.id, metric)), i.group) for i in items
+        ]
         both = [(a, b, g) for a, b, g in found if a is not None and b is not None]
         return [a for a, *_ in both], [b for _, b, _ in both], [g for *_, g in both]
 
@@ -85,7 +89,13 @@ def arm_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
             for metric in metrics_for(items[0]):
                 got = [(view.values.get((arm, i.id, metric)), i.group) for i in items]
                 measured = [(v, g) for v, g in got if v is not None]
-                row: dict[str, Any] = {"slice": name, "arm": arm, "metric": metric, "measured": len(measured), "failed": len(got) - len(measured)}
+                row: dict[str, Any] = {
+                    "slice": name,
+                    "arm": arm,
+                    "metric": metric,
+                    "measured": len(measured),
+                    "failed": len(got) - len(measured),
+                }
                 if measured:
                     e = clustered_mean([v for v, _ in measured], [g for _, g in measured])
                     row |= {"mean": e.mean, "low": e.low, "high": e.high}
@@ -114,20 +124,39 @@ def difference_table(view: View, candidate: str, others: Sequence[str], *, seed:
         for other in others:
             for metric in metrics_for(items[0]):
                 c, o, groups = view.paired(items, (candidate, other), metric)
-                row: dict[str, Any] = {"slice": name, "candidate": candidate, "other": other, "metric": metric, "items": len(c)}
+                row: dict[str, Any] = {
+                    "slice": name,
+                    "candidate": candidate,
+                    "other": other,
+                    "metric": metric,
+                    "items": len(c),
+                }
                 if c:
                     e = clustered_mean([x - y for x, y in zip(c, o, strict=True)], groups)
-                    row |= {"difference": e.mean, "low": e.low, "high": e.high, "clusters": e.clusters, "design_effect": e.design_effect}
+                    row |= {
+                        "difference": e.mean,
+                        "low": e.low,
+                        "high": e.high,
+                        "clusters": e.clusters,
+                        "design_effect": e.design_effect,
+                    }
                 rows.append({"difference": None, "low": None, "high": None, **row})
             if name.startswith("task="):
-                rows += [_aggregate_difference(view, name, items, candidate, other, m, seed) for m in aggregate_metrics(items[0])]
+                rows += [
+                    _aggregate_difference(view, name, items, candidate, other, m, seed)
+                    for m in aggregate_metrics(items[0])
+                ]
     return rows
 
 
 def _aggregate_difference(
     view: View, name: str, items: Sequence[Item], candidate: str, other: str, metric: str, seed: int
 ) -> dict[str, Any]:
-    both = [i for i in items if all((a := view.answers.get((arm, i.id))) is not None and not a.error for arm in (candidate, other))]
+    both = [
+        i
+        for i in items
+        if all((a := view.answers.get((arm, i.id))) is not None and not a.error for arm in (candidate, other))
+    ]
     row: dict[str, Any] = {"slice": name, "candidate": candidate, "other": other, "metric": metric, "items": len(both)}
     if not both:
         return {"difference": None, "low": None, "high": None, **row}
@@ -137,11 +166,20 @@ def _aggregate_difference(
     aggregate = _module(metric).aggregate
 
     def difference(chosen: npt.NDArray[np.intp]) -> float | None:
-        ours, others = aggregate(mine[chosen].tolist(), gold[chosen].tolist()), aggregate(theirs[chosen].tolist(), gold[chosen].tolist())
+        ours, others = (
+            aggregate(mine[chosen].tolist(), gold[chosen].tolist()),
+            aggregate(theirs[chosen].tolist(), gold[chosen].tolist()),
+        )
         return None if ours is None or others is None else float(ours - others)
 
     low, high = bootstrap_difference(difference, [i.group for i in both], seed=seed)
-    return {**row, "difference": difference(np.arange(len(both))), "low": low, "high": high, "clusters": len({i.group for i in both})}
+    return {
+        **row,
+        "difference": difference(np.arange(len(both))),
+        "low": low,
+        "high": high,
+        "clusters": len({i.group for i in both}),
+    }
 
 
 def speed_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:

@@ -23,7 +23,18 @@ from typing import Any
 from data_prep.records import UserError
 
 SCHEMA_VERSION = 1
-RECORDED_PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "bitsandbytes", "mlflow", "genai-prices", "rensa")
+RECORDED_PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "datasets",
+    "accelerate",
+    "bitsandbytes",
+    "mlflow",
+    "genai-prices",
+    "rensa",
+)
 
 
 class ArtifactError(UserError):
@@ -78,7 +89,9 @@ def read_manifest(folder: Path) -> Manifest | None:
         data.pop("content_sha256")
         return Manifest(**data)
     except (ValueError, TypeError, KeyError) as e:
-        raise ArtifactError(f"{path}: is not a manifest of this version ({e}). Remove {folder} and run the stage again.") from e
+        raise ArtifactError(
+            f"{path}: is not a manifest of this version ({e}). Remove {folder} and run the stage again."
+        ) from e
 
 
 def need(folder: Path, stage: str) -> Manifest:
@@ -89,7 +102,9 @@ def need(folder: Path, stage: str) -> Manifest:
     for name, known in manifest.files.items():
         path = folder / name
         if not path.exists() or path.stat().st_size != known["bytes"]:
-            raise ArtifactError(f"{path}: is missing or was changed after it was written. Remove {folder} and run `freehold {stage}` again.")
+            raise ArtifactError(
+                f"{path}: is missing or was changed after it was written. Remove {folder} and run `freehold {stage}` again."
+            )
     return manifest
 
 
@@ -97,7 +112,9 @@ def verify(folder: Path, manifest: Manifest) -> None:
     """Check every file's sha256. Raises ArtifactError naming the first that differs."""
     for name, known in manifest.files.items():
         if file_sha256(folder / name) != known["sha256"]:
-            raise ArtifactError(f"{folder / name}: does not have the content its manifest records. Somebody changed it.")
+            raise ArtifactError(
+                f"{folder / name}: does not have the content its manifest records. Somebody changed it."
+            )
 
 
 def open_partial(folder: Path, inputs: dict[str, str]) -> Path:
@@ -112,7 +129,14 @@ def open_partial(folder: Path, inputs: dict[str, str]) -> Path:
 
 
 def finish(
-    folder: Path, kind: str, inputs: dict[str, str], *, timed: list[str], counts: dict[str, Any], facts: dict[str, Any], scratch: list[str]
+    folder: Path,
+    kind: str,
+    inputs: dict[str, str],
+    *,
+    timed: list[str],
+    counts: dict[str, Any],
+    facts: dict[str, Any],
+    scratch: list[str],
 ) -> Manifest:
     """Write the manifest of the partial folder and move it into place; `scratch` is thrown away after that."""
     partial = folder.with_name(folder.name + ".partial")
@@ -173,7 +197,12 @@ def commit() -> str | None:
     """The commit of the code, where it runs from a checkout."""
     try:
         done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -41,26 +41,38 @@ def main() -> None:
 def guarded(program: Callable[[], object]) -> None:
     """Run, and turn the user's mistakes into one message and exit code 2. Our own bugs keep their traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-    for noisy in ("httpx2", "httpx", "openai", "mlflow", "alembic", "datasets", "transformers", "accelerate", "filelock"):
+    for noisy in (
+        "httpx2",
+        "httpx",
+        "openai",
+        "mlflow",
+        "alembic",
+        "datasets",
+        "transformers",
+        "accelerate",
+        "filelock",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         program()
     except UserError as e:
-        _refuse(str(e))
+        _refuse(str(e), e.exit_code)
     except OSError as e:
         if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
-        _refuse(f"{e.filename or 'writing'}: {e.strerror}. Nothing finished was lost; make room or choose another `workdir`, and run the same command again.")
+        _refuse(
+            f"{e.filename or 'writing'}: {e.strerror}. Nothing finished was lost; make room or choose another `workdir`, and run the same command again."
+        )
     except KeyboardInterrupt:
         sys.stderr.write("stopped; run the same command to go on\n")
         raise SystemExit(130) from None
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str, exit_code: int = EXIT_USER) -> None:
     if os.environ.get("FREEHOLD_REFUSED"):  # a launched training process: the launcher would swallow the exit code
         Path(os.environ["FREEHOLD_REFUSED"]).write_text(message)
     sys.stderr.write(f"freehold: {message}\n")
-    raise SystemExit(EXIT_USER) from None
+    raise SystemExit(exit_code) from None
 
 
 def _load(path: Path) -> Any:
@@ -172,7 +184,10 @@ def _run(path: Path, *, promote: bool, override: str | None, replay: bool, as_js
     for name in stages.ORDER:
         outcome = stages.run(name, loaded, how)
     decision = json.loads((outcome.folder / "decision.json").read_text())
-    lines = [*report_lines.evaluated(stages.folder(loaded, "evaluate")), *report_lines.decided(outcome.folder, decision)]
+    lines = [
+        *report_lines.evaluated(stages.folder(loaded, "evaluate")),
+        *report_lines.decided(outcome.folder, decision),
+    ]
     result = {"stage": "decide", "folder": str(outcome.folder), **decision}
     if promote and (decision["verdict"] == "self_host" or override):
         from pipelines import promote as promotion
@@ -188,7 +203,9 @@ def _run(path: Path, *, promote: bool, override: str | None, replay: bool, as_js
 @app.command()
 def promote(
     recipe: RecipePath,
-    override: Annotated[str | None, typer.Option(help="Promote without a passing decision; the reason is recorded.")] = None,
+    override: Annotated[
+        str | None, typer.Option(help="Promote without a passing decision; the reason is recorded.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Put the adapter on its serving target, prove it there, then move the alias."""
@@ -224,14 +241,24 @@ DEMO = Path(__file__).parent.parent / "recipes" / "demo" / "demo.yaml"
 
 @app.command()
 def demo(
-    api: Annotated[bool, typer.Option("--api", help="Ask a real API (OPENAI_API_KEY, OPENAI_BASE_URL) instead of the stand-in.")] = False,
+    api: Annotated[
+        bool, typer.Option("--api", help="Ask a real API (OPENAI_API_KEY, OPENAI_BASE_URL) instead of the stand-in.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """The whole way on an invented company: no GPU, no key, no network."""
     recipe = DEMO.with_name("demo-api.yaml") if api else DEMO
     if not recipe.exists():
-        raise UserError(f"{recipe}: the demo's files are not here. Run from a checkout installed with `pip install -e .`")
-    _run(recipe, promote=True, override=None if api else "demo: shows promotion whatever the verdict", replay=False, as_json=json_)
+        raise UserError(
+            f"{recipe}: the demo's files are not here. Run from a checkout installed with `pip install -e .`"
+        )
+    _run(
+        recipe,
+        promote=True,
+        override=None if api else "demo: shows promotion whatever the verdict",
+        replay=False,
+        as_json=json_,
+    )
 
 
 if __name__ == "__main__":

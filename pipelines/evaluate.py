@@ -57,11 +57,15 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     _write(out, recipe, session, view, scored)
     _track(recipe, out, tracked, view)
     facts = {
-        "stand_in": recipe.evaluation.api is not None and recipe.evaluation.api.is_stand_in and "api" in recipe.evaluation.arms,
+        "stand_in": recipe.evaluation.api is not None
+        and recipe.evaluation.api.is_stand_in
+        and "api" in recipe.evaluation.arms,
         "arms": session.keys,
         "prices": session.prices,
     }
-    errors = {arm: summary.error_counts(a.error for a in found.values() if a.arm == arm) for arm in recipe.evaluation.arms}
+    errors = {
+        arm: summary.error_counts(a.error for a in found.values() if a.arm == arm) for arm in recipe.evaluation.arms
+    }
     return Made(
         counts={"items": len(session.items), "errors": errors},
         facts=facts,
@@ -79,7 +83,9 @@ class _Session:
         self.train = load_rows(dataset, "train")
         self.items = items(load_rows(dataset, "test"), _choices(self.train))
         if not self.items:
-            raise UserError(f"{dataset}: has no test rows, so nothing can be judged. Set dataset.test_from so that tickets lie after it.")
+            raise UserError(
+                f"{dataset}: has no test rows, so nothing can be judged. Set dataset.test_from so that tickets lie after it."
+            )
         self.keys: dict[str, str] = {}
         self.prices: dict[str, Any] | None = None
         self.receipts: list[dict[str, Any]] = []
@@ -115,11 +121,17 @@ class _Session:
             if answer.item not in file.answers:
                 file.add(answer)
         # a lost answer is asked again by the next command; one that was refused or unreadable is an answer
-        known = {a.item for a in file.answers.values() if a.error not in ("stopped", "connection_lost", "timeout", "server_error", "rate_limited")}
+        known = {
+            a.item
+            for a in file.answers.values()
+            if a.error not in ("stopped", "connection_lost", "timeout", "server_error", "rate_limited")
+        }
         left = [i for i, _ in asked if i.id not in known]
         try:
             if left and self.how.replay:
-                raise UserError(f"arm {arm}: {len(left)} of {len(asked)} answers are not stored, and --replay asks nobody. Run without --replay.")
+                raise UserError(
+                    f"arm {arm}: {len(left)} of {len(asked)} answers are not stored, and --replay asks nobody. Run without --replay."
+                )
             if left:
                 with progress(f"evaluate: {arm}", len(asked)) as update:
                     self._answer(arm, asked, known, file, update)
@@ -141,7 +153,13 @@ class _Session:
         model = self.model()
         with model.untuned() if arm != "tuned" else _as_it_is():
             local.answer(
-                model, arm, asked, known, batch_size=settings.batch_size, max_new_tokens=settings.max_new_tokens, keep=keep
+                model,
+                arm,
+                asked,
+                known,
+                batch_size=settings.batch_size,
+                max_new_tokens=settings.max_new_tokens,
+                keep=keep,
             )
 
     def _ask_api(self, api: Api, asked: Asked, known: set[str], file: AnswerFile, keep: Any) -> None:
@@ -165,11 +183,21 @@ class _Session:
 
         base_url, name, key = _base_url(api), api.model or "", os.environ.get(api.api_key_env, "")
         common = Endpoint(
-            base_url or "", name, key, api.streaming, api.concurrency, api.requests_per_minute, api.timeout_s, api.max_retries, api.budget_usd
+            base_url or "",
+            name,
+            key,
+            api.streaming,
+            api.concurrency,
+            api.requests_per_minute,
+            api.timeout_s,
+            api.max_retries,
+            api.budget_usd,
         )
         if base_url is not None:
             if not key:
-                raise UserError(f"{api.api_key_env} is not set; evaluation.api.api_key_env names it as the variable with the key.")
+                raise UserError(
+                    f"{api.api_key_env} is not set; evaluation.api.api_key_env names it as the variable with the key."
+                )
             yield common
             return
         from pipelines.serving.loopback import serve
@@ -180,8 +208,17 @@ class _Session:
 
     def _asked(self, arm: str) -> Asked:
         settings = self.recipe.evaluation
-        number = settings.few_shot_examples if arm == "few_shot" else settings.api.examples if arm == "api" and settings.api else 0
-        shown = {t: examples.choose(self.train, t, number=number, seed=self.recipe.seed) for t in {i.task for i in self.items}}
+        number = (
+            settings.few_shot_examples
+            if arm == "few_shot"
+            else settings.api.examples
+            if arm == "api" and settings.api
+            else 0
+        )
+        shown = {
+            t: examples.choose(self.train, t, number=number, seed=self.recipe.seed)
+            for t in {i.task for i in self.items}
+        }
         return [(i, examples.with_examples(i.prompt, shown[i.task])) for i in self.items]
 
     def _key(self, arm: str, asked: Asked) -> str:
@@ -189,7 +226,13 @@ class _Session:
         settings, chosen = self.recipe.evaluation, inputs(self.recipe)
         who: Any = [chosen["base"], self.recipe.training.precision, chosen["adapter"] if arm == "tuned" else None]
         if arm == "api" and settings.api is not None:
-            who = [_base_url(settings.api), settings.api.model, settings.api.price_as, settings.api.streaming, chosen["base"]]
+            who = [
+                _base_url(settings.api),
+                settings.api.model,
+                settings.api.price_as,
+                settings.api.streaming,
+                chosen["base"],
+            ]
         return artifacts.digest([who, settings.max_new_tokens, settings.batch_size, [(i.id, p) for i, p in asked]])
 
     def _stored(self, arm: str) -> list[Answer]:
@@ -224,7 +267,9 @@ class _Session:
             return
         if self.how.replay:
             raise UserError("the golden prompts are not recorded, and --replay asks nobody. Run without --replay.")
-        recorded = golden.record(self.model(), self.items, number=self.recipe.evaluation.golden_prompts, seed=self.recipe.seed)
+        recorded = golden.record(
+            self.model(), self.items, number=self.recipe.evaluation.golden_prompts, seed=self.recipe.seed
+        )
         temporary = path.with_name("golden.partial")
         golden.save(recorded, temporary)
         temporary.replace(path)
@@ -252,7 +297,9 @@ def _write(out: Path, recipe: Recipe, session: _Session, view: summary.View, sco
     ordered = [view.answers[arm, i.id] for arm in arms for i in session.items if (arm, i.id) in view.answers]
     _jsonl(out / "items.jsonl", [asdict(i) for i in session.items])
     _jsonl(out / "answers.jsonl", [{k: v for k, v in asdict(a).items() if k not in TIMED} for a in ordered])
-    _jsonl(out / "timings.jsonl", [{"item": a.item, "arm": a.arm, **{k: getattr(a, k) for k in TIMED}} for a in ordered])
+    _jsonl(
+        out / "timings.jsonl", [{"item": a.item, "arm": a.arm, **{k: getattr(a, k) for k in TIMED}} for a in ordered]
+    )
     _jsonl(out / "scores.jsonl", [asdict(s) for s in scored])
     others = [arm for arm in arms if arm != recipe.decision.candidate]
     quality = {
@@ -265,7 +312,9 @@ def _write(out: Path, recipe: Recipe, session: _Session, view: summary.View, sco
 
 
 def _jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
-    artifacts.write_text(path, "".join(json.dumps(r, default=str, ensure_ascii=False, sort_keys=True) + "\n" for r in rows))
+    artifacts.write_text(
+        path, "".join(json.dumps(r, default=str, ensure_ascii=False, sort_keys=True) + "\n" for r in rows)
+    )
 
 
 def read_report(folder: Path) -> list[Answer]:
@@ -302,9 +351,17 @@ def arm_metrics(quality: dict[str, Any], speed: list[dict[str, Any]], arm: str) 
             found[f"failed/{task}"] = float(row["failed"])
     for row in speed:
         if row["arm"] == arm:
-            found[f"latency/{row['task']}/p50_ms"], found[f"latency/{row['task']}/p95_ms"] = row["p50_ms"], row["p95_ms"]
-            found[f"tokens/{row['task']}/prompt"], found[f"tokens/{row['task']}/completion"] = row["prompt_tokens"], row["completion_tokens"]
-            found[f"cost/{row['task']}/usd_per_1k"] = 1000 * float(row["usd_per_request"]) if row["usd_per_request"] else None
+            found[f"latency/{row['task']}/p50_ms"], found[f"latency/{row['task']}/p95_ms"] = (
+                row["p50_ms"],
+                row["p95_ms"],
+            )
+            found[f"tokens/{row['task']}/prompt"], found[f"tokens/{row['task']}/completion"] = (
+                row["prompt_tokens"],
+                row["completion_tokens"],
+            )
+            found[f"cost/{row['task']}/usd_per_1k"] = (
+                1000 * float(row["usd_per_request"]) if row["usd_per_request"] else None
+            )
     return found
 
 
@@ -317,17 +374,25 @@ def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View) -> 
     for arm in recipe.evaluation.arms:
         values = arm_metrics(quality, speed, arm)
         settings = recipe.evaluation
-        params = {"few_shot_examples": settings.few_shot_examples if arm == "few_shot" else 0, "max_new_tokens": settings.max_new_tokens}
+        params: dict[str, Any] = {
+            "few_shot_examples": settings.few_shot_examples if arm == "few_shot" else 0,
+            "max_new_tokens": settings.max_new_tokens,
+        }
         model_id = None
         if arm == "tuned":
-            facts = {**{f"lora.{k}": v for k, v in adapter.facts["lora"].items()}, "base": adapter.facts["base"]["name"]}
+            facts = {
+                **{f"lora.{k}": v for k, v in adapter.facts["lora"].items()},
+                "base": adapter.facts["base"]["name"],
+            }
             model_id = tracked.logged_model(
                 f"{recipe.name}-adapter", "peft-adapter", facts, stages.folder(recipe, "train"), adapter.content_sha256
             )
         elif arm == "api" and settings.api is not None:
             params |= {"stand_in": settings.api.is_stand_in, "model": settings.api.model or "stand-in: untuned base"}
             name = "api-stand-in" if settings.api.is_stand_in else "api"
-            model_id = tracked.logged_model(name, "managed-api", params, None, f"api {settings.api.base_url} {settings.api.model}")
+            model_id = tracked.logged_model(
+                name, "managed-api", params, None, f"api {settings.api.base_url} {settings.api.model}"
+            )
         run_id = tracked.arm(arm, params, values)
         if model_id is not None:
             tracked.model_metrics(run_id, model_id, values, digest)

@@ -26,12 +26,15 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     chosen["dataset"].pop("processes")
     for source in recipe.sources:
         if not source.path.exists():
-            raise UserError(f"{source.path}: no such file or folder. Correct `path` of source {source.name!r} in the recipe.")
+            raise UserError(
+                f"{source.path}: no such file or folder. Correct `path` of source {source.name!r} in the recipe."
+            )
     return {
         "settings": artifacts.digest(chosen),
         "surrogate key": artifacts.digest(surrogate_key(recipe).hex())[:16],
         **{
-            f"source {s.name}": artifacts.digest([s.kind, s.options, artifacts.tree_sha256(s.path)]) for s in recipe.sources
+            f"source {s.name}": artifacts.digest([s.kind, s.options, artifacts.tree_sha256(s.path)])
+            for s in recipe.sources
         },
     }
 
@@ -48,7 +51,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
 
 def _sources(recipe: Recipe) -> list[Source]:
     return [
-        Source(s.name, s.kind, s.path, recipe_file.options("data_prep.sources", s.kind, s.options)) for s in recipe.sources
+        Source(s.name, s.kind, s.path, recipe_file.options("data_prep.sources", s.kind, s.options))
+        for s in recipe.sources
     ]
 
 
@@ -79,7 +83,9 @@ def surrogate_key(recipe: Recipe) -> bytes:
     if recipe.privacy.key_env is not None:
         value = os.environ.get(recipe.privacy.key_env)
         if not value or len(value) < 16:
-            raise UserError(f"{recipe.privacy.key_env}: is not set, or shorter than 16 characters. It holds the surrogate key.")
+            raise UserError(
+                f"{recipe.privacy.key_env}: is not set, or shorter than 16 characters. It holds the surrogate key."
+            )
         return value.encode()
     path = recipe.run_folder.parent / "surrogate.key"
     if not path.exists():

@@ -40,7 +40,8 @@ class Task(Section):
 
 class Privacy(Section):
     key_env: EnvName | None = Field(
-        default=None, description="Environment variable with the surrogate key; without it a key file is made beside the runs"
+        default=None,
+        description="Environment variable with the surrogate key; without it a key file is made beside the runs",
     )
     keep_words: tuple[str, ...] = Field(default=(), description="Words never masked: product names that are also names")
 
@@ -50,7 +51,9 @@ class Dataset(Section):
     test_from: datetime = Field(description="Tickets created from this moment on are the test set")
     test_until: datetime | None = Field(default=None, description="Tickets created from this moment on are left out")
     dev_share: Share = Field(default=0.1, description="Share of the train groups held out for early stopping")
-    min_label_examples: int = Field(default=2, ge=1, description="Labels with fewer train rows are dropped (rare_label)")
+    min_label_examples: int = Field(
+        default=2, ge=1, description="Labels with fewer train rows are dropped (rare_label)"
+    )
     max_same_answer: int = Field(default=3, ge=1, description="How often one free-text answer is taught (macros)")
     processes: int = Field(default=2, ge=1, description="Worker processes for cleaning and redaction")
 
@@ -86,7 +89,9 @@ class Training(Section):
     alpha: int = Field(default=32, ge=1, description="LoRA alpha; the update is scaled by alpha/rank")
     dropout: Share = Field(default=0.0, description="LoRA dropout")
     target_modules: tuple[str, ...] = Field(default=("all-linear",), description="Module names, or all-linear")
-    last_layers: int | None = Field(default=None, ge=1, description="Adapt only this many last layers; earlier ones need no backward pass")
+    last_layers: int | None = Field(
+        default=None, ge=1, description="Adapt only this many last layers; earlier ones need no backward pass"
+    )
     learning_rate: float = Field(default=2e-4, gt=0, le=0.1, description="Peak learning rate")
     schedule: Literal["linear", "cosine", "constant"] = Field(default="linear", description="Decay after the warm-up")
     warmup_steps: int = Field(default=5, ge=0, description="Optimizer steps of linear warm-up")
@@ -97,11 +102,17 @@ class Training(Section):
     global_batch: int = Field(default=8, ge=1, description="Sequences an optimizer step, over all processes")
     device_batch: int = Field(default=1, ge=1, description="Sequences a forward pass on one process")
     activation_checkpointing: bool = Field(default=False, description="Half the memory for a third more time")
-    precision: Literal["auto", "bf16", "fp32"] = Field(default="auto", description="auto: bf16 where the hardware multiplies it natively")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto", description="auto: bf16 where the hardware multiplies it natively"
+    )
     eval_every: int | None = Field(default=None, ge=1, description="Optimizer steps between losses on dev")
-    patience: int | None = Field(default=None, ge=1, description="Stop after this many dev losses without a new best; keeps the best")
+    patience: int | None = Field(
+        default=None, ge=1, description="Stop after this many dev losses without a new best; keeps the best"
+    )
     save_every: int = Field(default=50, ge=1, description="Optimizer steps between checkpoints")
-    world_size: int = Field(default=1, ge=1, description="Processes this run must have; another number stops before the model loads")
+    world_size: int = Field(
+        default=1, ge=1, description="Processes this run must have; another number stops before the model loads"
+    )
     launch: Path | None = Field(default=None, description="accelerate configuration; without it one process")
 
     @model_validator(mode="after")
@@ -114,7 +125,9 @@ class Training(Section):
         if self.patience is not None and self.eval_every is None:
             raise ValueError("patience needs eval_every: without losses on dev nothing can stop early")
         if self.patience is not None and self.eval_every is not None and self.save_every % self.eval_every:
-            raise ValueError(f"save_every {self.save_every} must be a multiple of eval_every {self.eval_every} to keep the best")
+            raise ValueError(
+                f"save_every {self.save_every} must be a multiple of eval_every {self.eval_every} to keep the best"
+            )
         return self
 
 
@@ -124,11 +137,16 @@ class Price(Section):
 
 
 class Api(Section):
-    base_url: str | None = Field(default=None, description="OpenAI-compatible endpoint; none: a stand-in with the untuned base model is started on loopback")
+    base_url: str | None = Field(
+        default=None,
+        description="OpenAI-compatible endpoint; none: a stand-in with the untuned base model is started on loopback",
+    )
     base_url_env: EnvName | None = Field(default=None, description="Environment variable that overrides base_url")
     model: str | None = Field(default=None, description="Model id to ask for")
     api_key_env: EnvName = Field(default="OPENAI_API_KEY", description="Environment variable with the key")
-    price_as: Price | None = Field(default=None, description="Whose list price applies; a stand-in is priced as the API it stands for")
+    price_as: Price | None = Field(
+        default=None, description="Whose list price applies; a stand-in is priced as the API it stands for"
+    )
     streaming: bool = Field(default=False, description="Stream answers, which measures the time to the first token")
     concurrency: int = Field(default=4, ge=1, le=256, description="Requests under way at once")
     requests_per_minute: int | None = Field(default=None, ge=1, description="Rate limit on our side")
@@ -153,10 +171,14 @@ ArmName = Literal["base", "few_shot", "tuned", "api"]
 
 class Evaluation(Section):
     arms: tuple[ArmName, ...] = Field(default=("base", "few_shot", "tuned"), description="Who answers the test items")
-    few_shot_examples: int = Field(default=4, ge=1, le=64, description="Worked examples for the few_shot arm, from train only")
+    few_shot_examples: int = Field(
+        default=4, ge=1, le=64, description="Worked examples for the few_shot arm, from train only"
+    )
     max_new_tokens: int = Field(default=160, ge=1, description="Longest free-text answer, in tokens")
     batch_size: int = Field(default=4, ge=1, description="Prompts a local forward pass")
-    golden_prompts: int = Field(default=6, ge=1, le=64, description="Prompts recorded for the parity check at promotion")
+    golden_prompts: int = Field(
+        default=6, ge=1, le=64, description="Prompts recorded for the parity check at promotion"
+    )
     api: Api | None = Field(default=None, description="The managed API, or its stand-in")
 
     @model_validator(mode="after")
@@ -176,12 +198,18 @@ class Gpu(Section):
 class Decision(Section):
     candidate: ArmName = Field(default="tuned", description="Arm that would replace the baseline")
     baseline: ArmName = Field(default="api", description="Arm that is paid for today")
-    ratio: float = Field(default=0.9, gt=0, le=1, description="Non-inferior means at least this share of the baseline's quality")
+    ratio: float = Field(
+        default=0.9, gt=0, le=1, description="Non-inferior means at least this share of the baseline's quality"
+    )
     alpha: float = Field(default=0.05, gt=0, le=0.2, description="One-sided error rate; 0.025 applies under 200 items")
     metrics: dict[str, str] = Field(default={}, description="Task → the metric its gate uses; others are shown")
-    must_pass: tuple[str, ...] = Field(description="Slices that must all pass, as `task=triage` or `triage/language=de`")
+    must_pass: tuple[str, ...] = Field(
+        description="Slices that must all pass, as `task=triage` or `triage/language=de`"
+    )
     min_items: int = Field(default=30, ge=2, description="A slice with fewer measured items is shown, not decided")
-    min_measured_share: float = Field(default=0.9, gt=0, le=1, description="Share of items both arms must have answered readably")
+    min_measured_share: float = Field(
+        default=0.9, gt=0, le=1, description="Share of items both arms must have answered readably"
+    )
     monthly_requests: int = Field(default=100_000, ge=1, description="Traffic for the monthly bill")
     hardware: Gpu = Field(description="What the tuned model would run on")
 
@@ -198,7 +226,9 @@ class Target(Section):
 class Promotion(Section):
     alias: Slug = Field(description="Name clients ask for; versions are alias@sha12")
     target: Target = Field(description="Where the tuned model goes")
-    logprob_tolerance: float = Field(default=0.02, gt=0, description="Largest difference of a golden token's log-probability")
+    logprob_tolerance: float = Field(
+        default=0.02, gt=0, description="Largest difference of a golden token's log-probability"
+    )
 
 
 class Recipe(Section):
@@ -234,7 +264,12 @@ class Recipe(Section):
 
 def reference() -> str:
     """The settings as Markdown tables, generated from the schema."""
-    lines = ["# Settings", "", "Generated by `freehold settings`; every key of a recipe with its default and meaning.", ""]
+    lines = [
+        "# Settings",
+        "",
+        "Generated by `freehold settings`; every key of a recipe with its default and meaning.",
+        "",
+    ]
     seen: list[type[BaseModel]] = []
     queue: list[tuple[str, type[BaseModel]]] = [("recipe", Recipe)]
     while queue:
@@ -266,11 +301,21 @@ def section_of(annotation: Any) -> type[Section] | None:
 
 
 def _type_name(annotation: Any) -> str:
-    text = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
+    text = (
+        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
+    )
     for noise in ("typing.", "pathlib._local.", "pathlib.", "datetime.", "decimal."):
         text = text.replace(noise, "")
-    return text.split("[str, StringConstraints")[0].replace("Annotated[", "").replace("|", "or").replace("<class '", "").replace("'>", "")
+    return (
+        text.split("[str, StringConstraints")[0]
+        .replace("Annotated[", "")
+        .replace("|", "or")
+        .replace("<class '", "")
+        .replace("'>", "")
+    )
 
 
 def _shown(value: Any) -> str:
-    return "none" if value is None else ", ".join(map(str, value)) or "empty" if isinstance(value, tuple) else str(value)
+    return (
+        "none" if value is None else ", ".join(map(str, value)) or "empty" if isinstance(value, tuple) else str(value)
+    )

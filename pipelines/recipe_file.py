@@ -69,7 +69,9 @@ def _parse(path: Path) -> CommentedMap:
     except YAMLError as e:
         raise RecipeError(f"{path}: not YAML: {e}") from None
     if not isinstance(data, CommentedMap):
-        raise RecipeError(f"{path}:1: holds {type(data).__name__}, not a mapping of settings. Start from recipes/demo/demo.yaml.")
+        raise RecipeError(
+            f"{path}:1: holds {type(data).__name__}, not a mapping of settings. Start from recipes/demo/demo.yaml."
+        )
     return data
 
 
@@ -140,7 +142,9 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _plugged(recipe: Recipe) -> list[tuple[Loc, str, dict[str, Any]]]:
-    used: list[tuple[Loc, str, dict[str, Any]]] = [(("sources", i), s.kind, s.options) for i, s in enumerate(recipe.sources)]
+    used: list[tuple[Loc, str, dict[str, Any]]] = [
+        (("sources", i), s.kind, s.options) for i, s in enumerate(recipe.sources)
+    ]
     used += [(("tasks", i), t.kind, t.options) for i, t in enumerate(recipe.tasks)]
     if recipe.promotion is not None:
         used.append((("promotion", "target"), recipe.promotion.target.kind, recipe.promotion.target.options))

@@ -37,7 +37,14 @@ def evaluated(folder: Path) -> list[str]:
     for task in tasks:
         rows = [r for r in quality["arms"] if r["slice"] == f"task={task}"]
         metrics = list(dict.fromkeys(r["metric"] for r in rows))
-        lines += ["", f"{task}", "  " + f"{'arm':<18}{'items':>6}{'failed':>8}" + "".join(f"{m:>16}" for m in metrics) + f"{'p95 ms':>9}{'tokens':>8}{'$/1k':>9}"]
+        lines += [
+            "",
+            f"{task}",
+            "  "
+            + f"{'arm':<18}{'items':>6}{'failed':>8}"
+            + "".join(f"{m:>16}" for m in metrics)
+            + f"{'p95 ms':>9}{'tokens':>8}{'$/1k':>9}",
+        ]
         for arm in dict.fromkeys(r["arm"] for r in rows):
             mine = {r["metric"]: r for r in rows if r["arm"] == arm}
             timed = next(s for s in speed if s["task"] == task and s["arm"] == arm)
@@ -50,16 +57,24 @@ def evaluated(folder: Path) -> list[str]:
                 + f"{_number(timed['p95_ms'], 0):>9}{_number(timed['completion_tokens'], 1):>8}{money:>9}"
             )  # fmt: skip
         for d in quality["differences"]:
-            if d["slice"] == f"task={task}" and d["metric"] in ("label_accuracy", "macro_f1", "chrf") and d["difference"] is not None:
+            if (
+                d["slice"] == f"task={task}"
+                and d["metric"] in ("label_accuracy", "macro_f1", "chrf")
+                and d["difference"] is not None
+            ):
                 span = f"{d['low']:+.3f} to {d['high']:+.3f}" if d["low"] is not None else "no interval: one customer"
-                lines.append(f"  {d['candidate']} - {d['other']}, {d['metric']}: {d['difference']:+.3f} (95%: {span}; {d['items']} items)")
+                lines.append(
+                    f"  {d['candidate']} - {d['other']}, {d['metric']}: {d['difference']:+.3f} (95%: {span}; {d['items']} items)"
+                )
     return lines
 
 
 def decided(folder: Path, decision: dict[str, Any]) -> list[str]:
     named = {"self_host": "SELF-HOST", "api": "STAY ON THE API", "undecided": "UNDECIDED"}
     lines = ["", f"verdict: {named[decision['verdict']]}. {decision['sentence']}"]
-    lines += [f"  {d['slice']}: {d['verdict']} ({d['kind']})" for d in decision["slices"] if d["slice"].startswith("task=")]
+    lines += [
+        f"  {d['slice']}: {d['verdict']} ({d['kind']})" for d in decision["slices"] if d["slice"].startswith("task=")
+    ]
     for note in _json(folder / "economics.json")["notes"]:
         lines.append(f"  {note}")
     return [*lines, f"report: {folder / 'report.html'}"]
@@ -75,11 +90,16 @@ def promoted(done: dict[str, Any]) -> list[str]:
 
 def status(found: dict[str, Any]) -> list[str]:
     lines = [f"{found['recipe']}"]
-    lines += [f"  {s['stage']}: {s['state']}" + (f", {s['content_sha256'][:12]}" if s["content_sha256"] else "") for s in found["stages"]]
+    lines += [
+        f"  {s['stage']}: {s['state']}" + (f", {s['content_sha256'][:12]}" if s["content_sha256"] else "")
+        for s in found["stages"]
+    ]
     serving = found["serving"]
     if serving is None:
         return [*lines, "  nothing was promoted yet"]
-    lines.append(f"  {serving['alias']} -> {serving['name']} on {serving['target']} since {serving['when']}, decision {serving['verdict']}")
+    lines.append(
+        f"  {serving['alias']} -> {serving['name']} on {serving['target']} since {serving['when']}, decision {serving['verdict']}"
+    )
     if serving.get("previous"):
         lines.append(f"  before: {serving['previous']} (freehold rollback goes back to it)")
     return lines

@@ -61,7 +61,7 @@ def folder(recipe: Recipe, stage: str) -> Path:
 
 def run(name: str, recipe: Recipe, how: How) -> Outcome:
     """Run one stage, or find that it is done. Holds the run folder's lock while it works."""
-    stage: Stage = importlib.import_module(f"pipelines.{name}")  # type: ignore[assignment]
+    stage: Stage = importlib.import_module(f"pipelines.{name}")
     out = folder(recipe, name)
     with artifacts.locked(recipe.run_folder):
         inputs = stage.inputs(recipe)

@@ -21,7 +21,10 @@ from pipelines import artifacts
 from pipelines.recipe import Recipe
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # the default pool loses writes on sqlite under load
+os.environ.setdefault(
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool"
+)  # the default pool loses writes on sqlite under load
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 MAX_PARAM = 6000  # characters MLflow stores of a parameter
 
 
@@ -100,7 +103,9 @@ class Store:
     def parent(self, recipe_path: Path) -> str:
         sha = artifacts.digest(self.recipe.model_dump(mode="json"))
         known = f"recipe {sha}" in self.state.data["runs"]
-        id = self.run(f"recipe {sha}", self.recipe.name, None, {"freehold.recipe_sha256": sha, "freehold.kind": "recipe run"})
+        id = self.run(
+            f"recipe {sha}", self.recipe.name, None, {"freehold.recipe_sha256": sha, "freehold.kind": "recipe run"}
+        )
         if not known and recipe_path.exists():
             self.client.log_artifact(id, str(recipe_path))
             self.params(id, {"recipe": recipe_path.name, "recipe_sha256": sha, "seed": self.recipe.seed})
@@ -157,8 +162,12 @@ class StageRun:
             frame = pd.read_parquet(folder / f"{split}.parquet", columns=["id", "task", "label", "sensitivity"])
             sha = artifacts.file_sha256(folder / f"{split}.parquet")
             source = CodeDatasetSource({"folder": str(folder), "sha256": sha})
-            data = mlflow.data.from_pandas(frame, source=source, name=f"{self.store.recipe.name}-{split}", digest=sha[:16])
-            inputs.append(DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", f"{context} {split}")]))
+            data = mlflow.data.from_pandas(
+                frame, source=source, name=f"{self.store.recipe.name}-{split}", digest=sha[:16]
+            )
+            inputs.append(
+                DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", f"{context} {split}")])
+            )
         self.store.client.log_inputs(self.run_id, inputs)
 
     def arm(self, arm: str, params: dict[str, Any], metrics: dict[str, float | None]) -> str:
@@ -190,7 +199,9 @@ class StageRun:
         self.store.state.save()
         return str(model.model_id)
 
-    def model_metrics(self, run_id: str, model_id: str, values: dict[str, float | None], dataset: tuple[str, str]) -> None:
+    def model_metrics(
+        self, run_id: str, model_id: str, values: dict[str, float | None], dataset: tuple[str, str]
+    ) -> None:
         """Attach metrics to a LoggedModel and a dataset (name, digest), so that the Models tab compares by dataset."""
         for key, value in values.items():
             if value is not None:

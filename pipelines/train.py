@@ -146,14 +146,18 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
     base = bases.materialise(recipe)
     tokenizer = AutoTokenizer.from_pretrained(base.folder)
     dataset = stages.folder(recipe, "prepare")
-    train, trained, total, dropped = exactness.fitting(load_rows(dataset, "train"), tokenizer, max_length=settings.max_length)
+    train, trained, total, dropped = exactness.fitting(
+        load_rows(dataset, "train"), tokenizer, max_length=settings.max_length
+    )
     dev = load_rows(dataset, "dev")
     dev = exactness.fitting(dev, tokenizer, max_length=settings.max_length)[0] if dev else []
     checkpoints = out / "checkpoints"
     started = time.perf_counter()
     with progress("train: steps") as update:
         losses = trainer.Losses(out / "losses.jsonl", _listener(recipe, run_id), update)
-        made = trainer.make(base.folder, tokenizer, train, dev, settings, checkpoints, seed=recipe.seed, callback=losses)
+        made = trainer.make(
+            base.folder, tokenizer, train, dev, settings, checkpoints, seed=recipe.seed, callback=losses
+        )
         _same_tokens(made.train_dataset, trained)
         resume = _last_checkpoint(checkpoints)
         result = made.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -164,7 +168,10 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
     tokenizer.save_pretrained(out)
     facts = {
         "base": {"name": base.name, "revision": base.revision, "chat_template_sha256": base.chat_template_sha256},
-        "rows": {"train": {"in": dropped.taken["rows"], "out": len(train), "dropped": dict(dropped.dropped)}, "dev": len(dev)},
+        "rows": {
+            "train": {"in": dropped.taken["rows"], "out": len(train), "dropped": dict(dropped.dropped)},
+            "dev": len(dev),
+        },
         "tokens": {"trained": trained, "all": total},
         "lora": _tidy_adapter_config(out / "adapter_config.json", base),
         "method": settings.method,
@@ -174,12 +181,14 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
     }
     (out / "README.md").write_text(_card(facts))
     artifacts.write_text(out / "facts.json", json.dumps(facts, indent=1))
-    artifacts.write_text(out / "speed.json", json.dumps({"seconds": seconds, "tokens_per_second": total * settings.epochs / seconds}))
+    artifacts.write_text(
+        out / "speed.json", json.dumps({"seconds": seconds, "tokens_per_second": total * settings.epochs / seconds})
+    )
 
 
 def _listener(recipe: Recipe, run_id: str | None) -> Any:
     if run_id is None or rank() != 0:
-        return lambda step, values: None
+        return lambda _step, _values: None
     from pipelines.tracking import Store
 
     store = Store(recipe)
@@ -192,7 +201,9 @@ def _same_tokens(dataset: Any, trained: int) -> None:
 
     found = sum(label != -100 for labels in dataset["labels"] for label in labels)
     if found != trained:
-        raise PreflightError(f"the trainer would learn {found} tokens, the rows have {trained} answer tokens. Nothing was trained.")
+        raise PreflightError(
+            f"the trainer would learn {found} tokens, the rows have {trained} answer tokens. Nothing was trained."
+        )
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
@@ -209,7 +220,10 @@ def _tidy_adapter_config(path: Path, base: Any) -> dict[str, Any]:
             config[key] = sorted(value)
     config["base_model_name_or_path"], config["revision"] = base.name, base.revision
     path.write_text(json.dumps(config, indent=1, sort_keys=True))
-    return {k: config[k] for k in ("r", "lora_alpha", "lora_dropout", "target_modules", "layers_to_transform", "use_rslora", "use_dora")}
+    return {
+        k: config[k]
+        for k in ("r", "lora_alpha", "lora_dropout", "target_modules", "layers_to_transform", "use_rslora", "use_dora")
+    }
 
 
 def _card(facts: dict[str, Any]) -> str:

@@ -70,7 +70,9 @@ def json_objects(path: Path, *, keys: tuple[str, ...]) -> Iterator[tuple[str, di
     if not head:
         raise SourceError(f"{path}: is empty. Export it again, or remove it from the source's folder.")
     if head not in "[{":
-        raise SourceError(f"{path}: starts with {text.lstrip()[:20]!r}, so it is not JSON. Is it another kind of export?")
+        raise SourceError(
+            f"{path}: starts with {text.lstrip()[:20]!r}, so it is not JSON. Is it another kind of export?"
+        )
     try:
         whole = json.loads(text)
     except json.JSONDecodeError as e:

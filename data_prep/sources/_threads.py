@@ -49,7 +49,9 @@ class ThreadStore:
         if old is not None:
             self._db.execute("DELETE FROM messages WHERE ticket = ? AND sent = ? AND id = ?", (*old, id))
         self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (id, ticket, sent))
-        self._db.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?)", (ticket, sent, id, json.dumps(payload), file, at))
+        self._db.execute(
+            "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?)", (ticket, sent, id, json.dumps(payload), file, at)
+        )
         return old is not None
 
     def threads(self) -> Iterator[tuple[str, Stored, list[Stored]]]:

@@ -67,7 +67,9 @@ def read(
     is not listed counts as system, a visibility that does not say public as internal.
     """
     if tickets is None and messages is None:
-        raise SourceError("csv: give `tickets`, `messages` or both: the header of each column. See recipes/demo/demo.yaml.")
+        raise SourceError(
+            "csv: give `tickets`, `messages` or both: the header of each column. See recipes/demo/demo.yaml."
+        )
     with ThreadStore() as store:
         for file in files(path, ".csv"):
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
@@ -143,7 +145,9 @@ def _rows(
             continue
         if len(cells) != len(header):
             tally.seen("broken rows")
-            tally.drop(Dropped("wrong_number_of_cells", Pointer(name, at), f"{len(cells)} cells, header has {len(header)}"))
+            tally.drop(
+                Dropped("wrong_number_of_cells", Pointer(name, at), f"{len(cells)} cells, header has {len(header)}")
+            )
             continue
         yield at, dict(zip(header, cells, strict=True))
 
@@ -181,7 +185,7 @@ class _Reader:
         return Record(
             id=id,
             kind="ticket",
-            group=customer,
+            group=(first.get(columns.author_email or "") or customer).casefold(),
             created=created,
             title=first.get(columns.subject or "", ""),
             messages=messages,

@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from data_prep.records import Dropped, Pointer, Record, SourceError, Tally
 from data_prep.sources._documents import document
@@ -52,7 +53,9 @@ def _csv_pages(
     for file in files(path, ".csv"):
         reader = csv.DictReader(io.StringIO(text_of(file, encoding)))
         if column not in (reader.fieldnames or []):
-            raise SourceError(f"{file}:1: has no column {column!r}; it has {reader.fieldnames}. Set `column` in the options.")
+            raise SourceError(
+                f"{file}:1: has no column {column!r}; it has {reader.fieldnames}. Set `column` in the options."
+            )
         for row in reader:
             tally.seen("documents")
             where = f"{file.name}#{row.get(id_column) or reader.line_num}"
@@ -69,6 +72,7 @@ def page(name: str, html: str, title: str, content: tuple[str, ...]) -> Record |
     from lxml import etree
     from lxml import html as lxml_html
 
+    tree: Any  # lxml's stubs give XPath results a union of everything
     try:
         tree = lxml_html.document_fromstring(html)
     except (etree.ParserError, ValueError):  # an empty page, or one that declares an encoding twice
@@ -79,7 +83,8 @@ def page(name: str, html: str, title: str, content: tuple[str, ...]) -> Record |
     main = next((found[0] for selector in content if (found := tree.xpath(selector))), None)
     if main is None:
         return None
-    text = (convert(etree.tostring(main, encoding="unicode", method="html")).content or "").strip()
+    markup = str(etree.tostring(main, encoding="unicode", method="html"))
+    text = (convert(markup).content or "").strip()
     if not text:
         return None
     return document(name, text, heading or name, {})

@@ -15,6 +15,7 @@ from data_prep.sources._files import files, json_objects, moment
 from data_prep.sources._threads import Stored, ThreadStore
 
 STREAMS = ("tickets", "comments", "users")
+OTHERS = ("organizations", "groups", "brands", "ticket_metrics", "satisfaction_ratings", "macros", "ticket_fields")
 SOLVED = ("solved", "closed")
 
 
@@ -35,7 +36,7 @@ def read(
     with ThreadStore() as store:
         for file in files(path, ".json", ".ndjson", ".jsonl"):
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            for at, item in json_objects(file, keys=STREAMS):
+            for at, item in json_objects(file, keys=STREAMS + OTHERS):
                 _store(item, Pointer(name, at), store, users, tally)
         seen = False
         for id, ticket, comments in store.threads():
@@ -44,7 +45,9 @@ def read(
             if record is not None:
                 yield record
         if not seen:
-            raise SourceError(f"{path}: holds no ticket (an object with `subject` and `requester_id`). Export tickets.json too.")
+            raise SourceError(
+                f"{path}: holds no ticket (an object with `subject` and `requester_id`). Export tickets.json too."
+            )
         for ticket_id, orphan_file, at in store.orphans():
             tally.drop(Dropped("comment_without_ticket", Pointer(orphan_file, at), f"ticket {ticket_id}"))
 
@@ -74,12 +77,18 @@ def _store(
             tally.seen("messages")
             nested = {"id": f"{item['id']}-{n}", **comment}
             store.add_message(
-                str(item["id"]), str(nested.get("created_at") or n), str(nested["id"]), nested, where.file, f"{where.at}/comments/{n}"
+                str(item["id"]),
+                str(nested.get("created_at") or n),
+                str(nested["id"]),
+                nested,
+                where.file,
+                f"{where.at}/comments/{n}",
             )
     elif "role" in item or "email" in item:
         users[str(item["id"])] = item
     else:
-        tally.drop(Dropped("unknown_object", where, ", ".join(sorted(item)[:6])))
+        tally.seen("other objects")
+        tally.drop(Dropped("other_object", where, ", ".join(sorted(item)[:6])))
 
 
 def _record(
@@ -118,7 +127,7 @@ def _record(
     return Record(
         id=id,
         kind="ticket",
-        group=requester,
+        group=str((users.get(requester) or {}).get("email") or requester).casefold(),
         created=created,
         title=str(ticket.get("raw_subject") or ticket.get("subject") or ""),
         messages=messages,

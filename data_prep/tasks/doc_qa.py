@@ -32,7 +32,9 @@ def rows(
         if len(answer.split()) < min_words:
             yield Dropped("section_too_short", where, heading)
             continue
-        asked = heading if heading.endswith("?") else f"{record.title}: {heading}" if heading != record.title else heading
+        asked = (
+            heading if heading.endswith("?") else f"{record.title}: {heading}" if heading != record.title else heading
+        )
         made = row(
             record,
             task="doc_qa",

@@ -40,7 +40,9 @@ def rows(
     turns = [t for t in record.turns if t.public and t.role in ("customer", "agent")]
     position = _accepted(turns, min_words, max_reply_chars)
     if position is None:
-        yield Dropped("no_acceptable_reply" if any(t.role == "agent" for t in turns) else "no_agent_reply", record.pointer)
+        yield Dropped(
+            "no_acceptable_reply" if any(t.role == "agent" for t in turns) else "no_agent_reply", record.pointer
+        )
         return
     messages = _chat(turns[:position], max_turn_chars)
     messages[0]["content"] = f"{record.title}\n\n{messages[0]['content']}" if record.title else messages[0]["content"]

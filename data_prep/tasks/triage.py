@@ -31,7 +31,9 @@ def rows(
     elif text is None:
         yield Dropped("no_customer_message", record.pointer)
     else:
-        question = shortened(f"{record.title}\n\n{text}" if record.title and record.title not in text else text, max_chars)
+        question = shortened(
+            f"{record.title}\n\n{text}" if record.title and record.title not in text else text, max_chars
+        )
         yield row(
             record,
             task="triage",

@@ -66,7 +66,9 @@ class LocalModel:
         return tail[: stop + 1]
 
     @torch.inference_mode()
-    def score_choices(self, prompts: Sequence[list[int]], choices: Sequence[list[int]], done: Sequence[bool]) -> Iterator[list[float] | None]:
+    def score_choices(
+        self, prompts: Sequence[list[int]], choices: Sequence[list[int]], done: Sequence[bool]
+    ) -> Iterator[list[float] | None]:
         """Log-probabilities of every choice after each prompt; None for prompts that are done already.
 
         The cache of the prompts' common prefix is computed over all of them, done or not.
@@ -87,7 +89,9 @@ class LocalModel:
         cache.batch_repeat_interleave(len(choices))
         fill = self.stop_ids[0]
         ids = torch.tensor([[*c[:-1], *[fill] * (width - len(c))] for c in choices], device=first.device)
-        logprobs = torch.log_softmax(self.model(input_ids=ids, past_key_values=cache, use_cache=True).logits.float(), dim=-1)
+        logprobs = torch.log_softmax(
+            self.model(input_ids=ids, past_key_values=cache, use_cache=True).logits.float(), dim=-1
+        )
         for row, choice in enumerate(choices):
             scores[row] += sum(float(logprobs[row, i, t]) for i, t in enumerate(choice[1:]))
         return scores
@@ -149,7 +153,11 @@ def answer(
 
 
 def _score(
-    model: LocalModel, arm: str, asked: list[tuple[Item, Prompt, list[int]]], known: set[str], keep: Callable[[Answer], None]
+    model: LocalModel,
+    arm: str,
+    asked: list[tuple[Item, Prompt, list[int]]],
+    known: set[str],
+    keep: Callable[[Answer], None],
 ) -> None:
     labels = asked[0][0].choices
     choices = [model.choice_ids(asked[0][1], label) for label in labels]
@@ -187,7 +195,19 @@ def _write(
             if item.id not in known:
                 error = None if g.text else "empty_answer"
                 busy = elapsed / len(batch)
-                keep(Answer(item.id, arm, g.text or None, error, None, len(ids), len(g.token_ids), latency_ms=elapsed, busy_ms=busy))
+                keep(
+                    Answer(
+                        item.id,
+                        arm,
+                        g.text or None,
+                        error,
+                        None,
+                        len(ids),
+                        len(g.token_ids),
+                        latency_ms=elapsed,
+                        busy_ms=busy,
+                    )
+                )
 
 
 def _common_prefix(prompts: Sequence[list[int]]) -> int:

@@ -114,7 +114,9 @@ class _Caller:
         from openai import OpenAI
 
         self.endpoint, self.arm, self.prices, self.max_new_tokens = endpoint, arm, prices, max_new_tokens
-        self.client = OpenAI(base_url=endpoint.base_url, api_key=endpoint.key, timeout=endpoint.timeout_s, max_retries=0)
+        self.client = OpenAI(
+            base_url=endpoint.base_url, api_key=endpoint.key, timeout=endpoint.timeout_s, max_retries=0
+        )
         self.egress = Egress(endpoint.base_url, spent_usd=spent)
         self.stopped = threading.Event()
         self._lock = threading.Lock()
@@ -162,7 +164,12 @@ class _Caller:
 
     def _once(self, item: Item, prompt: Prompt) -> dict[str, Any]:
         limit = 24 if item.choices else self.max_new_tokens
-        request: dict[str, Any] = {"model": self.endpoint.model, "messages": list(prompt), "max_tokens": limit, "temperature": 0}
+        request: dict[str, Any] = {
+            "model": self.endpoint.model,
+            "messages": list(prompt),
+            "max_tokens": limit,
+            "temperature": 0,
+        }
         if not self.endpoint.streaming:
             done = self.client.chat.completions.create(**request)
             choice = done.choices[0] if done.choices else None
@@ -175,7 +182,9 @@ class _Caller:
         parts: list[str] = []
         first: float | None = None
         usage, model, finished = None, None, False
-        with self.client.chat.completions.create(**request, stream=True, stream_options={"include_usage": True}) as stream:
+        with self.client.chat.completions.create(
+            **request, stream=True, stream_options={"include_usage": True}
+        ) as stream:
             for chunk in stream:
                 usage, model = chunk.usage or usage, chunk.model or model
                 for choice in chunk.choices:
@@ -207,14 +216,18 @@ class _Caller:
         """The fault's name and the pause before the next attempt; None where another attempt is useless."""
         import openai
 
-        pause = min(LONGEST_WAIT_S, self.endpoint.first_wait_s * 2 ** (attempt - 1)) * (1 + random.random() / 4)  # noqa: S311
+        pause = min(LONGEST_WAIT_S, self.endpoint.first_wait_s * 2 ** (attempt - 1)) * (1 + random.random() / 4)
         match e:
             case ApiError():
                 raise e
             case openai.AuthenticationError() | openai.PermissionDeniedError():
-                raise ApiError(f"{self.endpoint.base_url} refuses the key (HTTP {e.status_code}). Set the variable named in evaluation.api.api_key_env.") from e
+                raise ApiError(
+                    f"{self.endpoint.base_url} refuses the key (HTTP {e.status_code}). Set the variable named in evaluation.api.api_key_env."
+                ) from e
             case openai.NotFoundError():
-                raise ApiError(f"{self.endpoint.base_url} has no model {self.endpoint.model!r} (HTTP 404: {_short(e)}). Correct evaluation.api.model.") from e
+                raise ApiError(
+                    f"{self.endpoint.base_url} has no model {self.endpoint.model!r} (HTTP 404: {_short(e)}). Correct evaluation.api.model."
+                ) from e
             case openai.RateLimitError():
                 return "rate_limited", _retry_after(e) or pause
             case openai.APITimeoutError():

@@ -1,0 +1,3 @@
+"""One file = one serving target: `promote(candidate, *, options…) -> list[str]` proves, then moves the alias;
+`rollback(alias, name, *, options…) -> list[str]` points the alias back at a version that is there.
+"""

@@ -71,7 +71,9 @@ def materialise(recipe: Recipe) -> Base:
     file = _gguf(model.gguf_package)
     sha = _file_sha256(file)
     if model.gguf_sha256 is not None and sha != model.gguf_sha256:
-        raise ModelError(f"{file}: has sha256 {sha}, the recipe expects {model.gguf_sha256}. Another version of the package?")
+        raise ModelError(
+            f"{file}: has sha256 {sha}, the recipe expects {model.gguf_sha256}. Another version of the package?"
+        )
     folder = recipe.run_folder.parent / "models" / f"{file.stem}-{sha[:12]}"
     if not (folder / "done").exists():
         _convert_gguf(file, folder)
@@ -113,7 +115,14 @@ def _from_hub(name: str, revision: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
-        patterns = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "LICENSE*"]  # never pickled weights or code
+        patterns = [
+            "*.json",
+            "*.safetensors",
+            "*.model",
+            "*.jinja",
+            "*.txt",
+            "LICENSE*",
+        ]  # never pickled weights or code
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as e:
         raise ModelError(
@@ -130,7 +139,9 @@ def _checked(folder: Path, name: str, revision: str) -> Base:
     if not (folder / "config.json").exists():
         raise missing("config.json", "Set model.path to the folder of a transformers model.")
     if not list(folder.glob("*.safetensors")):
-        raise missing("safetensors weights", "Pickled weights (.bin) are not loaded; convert the model to safetensors first.")
+        raise missing(
+            "safetensors weights", "Pickled weights (.bin) are not loaded; convert the model to safetensors first."
+        )
     if not (folder / "tokenizer.json").exists() and not (folder / "tokenizer.model").exists():
         raise missing("tokenizer (tokenizer.json or tokenizer.model)", "Copy the tokenizer's files beside the weights.")
     template = chat_template(folder)

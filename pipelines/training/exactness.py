@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data_prep.records import Row, Tally, UserError
-from data_prep.records import Dropped, Pointer
+from data_prep.records import Dropped, Pointer, Row, Tally, UserError
 
 
 class PreflightError(UserError):

@@ -47,7 +47,9 @@ class CompletionHeadTrainer(SFTTrainer):
 class Losses(TrainerCallback):
     """Losses by step: into a JSONL file that a resumed run goes on with, and to whoever listens."""
 
-    def __init__(self, file: Path, listen: Callable[[int, dict[str, float]], None], update: Callable[[int], None]) -> None:
+    def __init__(
+        self, file: Path, listen: Callable[[int, dict[str, float]], None], update: Callable[[int], None]
+    ) -> None:
         self._file, self._listen, self._update = file, listen, update
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -61,7 +63,12 @@ class Losses(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if not state.is_world_process_zero or not logs:
             return
-        named = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate", "eval_loss": "dev/loss"}
+        named = {
+            "loss": "train/loss",
+            "grad_norm": "train/grad_norm",
+            "learning_rate": "train/learning_rate",
+            "eval_loss": "dev/loss",
+        }
         found = {name: float(logs[key]) for key, name in named.items() if key in logs}
         if found:
             with self._file.open("a") as f:
@@ -166,7 +173,12 @@ def make(
     quantized = quantization(settings, dtype)
     local = {"": torch.cuda.current_device()} if quantized is not None and torch.cuda.is_available() else None
     model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=dtype, quantization_config=quantized, device_map=local, use_safetensors=True, attn_implementation="sdpa"
+        base,
+        dtype=dtype,
+        quantization_config=quantized,
+        device_map=local,
+        use_safetensors=True,
+        attn_implementation="sdpa",
     )
     model.config.use_cache = False
 

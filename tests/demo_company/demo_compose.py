@@ -11,7 +11,7 @@ _CHOICE = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 _SLOT = re.compile(r"<([a-z_0-9]+)>")
 
 
-@dataclass
+@dataclass(eq=False)
 class Topic:
     """One question with its openings and the answers that fit them."""
 
@@ -34,7 +34,7 @@ def load_topics(folder: Path) -> list[Topic]:
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.startswith("@ "):
                 parts = [p.strip() for p in line[2:].split("|")]
-                flags = dict((f.split("=") + [""])[:2] for f in " ".join(parts[2:]).split())
+                flags = dict([*f.split("="), ""][:2] for f in " ".join(parts[2:]).split())
                 topics.append(Topic(parts[0], path.stem, parts[1], flags))
             elif line:
                 key, text = line.split(": ", 1)

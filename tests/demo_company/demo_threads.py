@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import demo_fragments as fr
 from demo_compose import Topic, add_typos, fill, spin
-from demo_people import AGENTS, BOT_NAME, ORGS, Customer
+from demo_people import AGENTS, BOT_NAME, ORGS, Customer, mailbox
 
-POLICY_CHANGE = datetime(2026, 10, 1)
-FIRMWARE_342 = datetime(2026, 8, 24)
+POLICY_CHANGE = datetime(2026, 10, 1, tzinfo=UTC)
+FIRMWARE_342 = datetime(2026, 8, 24, tzinfo=UTC)
 ROOMS = [
     "living room",
     "kitchen",
@@ -194,7 +194,7 @@ def planted_value(kind: str, t: Ticket, rng: random.Random) -> str:
     if kind == "phone":
         return rng.choice([t.customer.phone, f"+1 555 01{rng.randint(10, 99)}", f"01632 960{rng.randint(100, 999)}"])
     if kind == "email":
-        return f"{t.customer.first.lower()}{rng.randint(60, 99)}@{rng.choice(['example.org', 'example.com'])}"
+        return f"{mailbox(t.customer.first)}{rng.randint(60, 99)}@{rng.choice(['example.org', 'example.com'])}"
     if kind == "ip":
         return rng.choice(
             [f"203.0.113.{rng.randint(2, 250)}", f"198.51.100.{rng.randint(2, 250)}", f"192.0.2.{rng.randint(2, 250)}"]

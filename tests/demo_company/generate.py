@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import demo_fragments as fr
@@ -47,10 +48,21 @@ MONTHS = [
 ]
 COLD_MONTHS = (9, 10, 11, 12, 1, 2, 3, 4, 5)
 DST_WINDOWS = [
-    (datetime(2025, 11, 1), datetime(2025, 11, 9)),
-    (datetime(2026, 3, 29), datetime(2026, 4, 9)),
-    (datetime(2026, 10, 25), datetime(2026, 11, 1)),
+    (datetime(2025, 11, 1, tzinfo=UTC), datetime(2025, 11, 9, tzinfo=UTC)),
+    (datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 4, 9, tzinfo=UTC)),
+    (datetime(2026, 10, 25, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)),
 ]
+WINDOW = datetime(2026, 8, 15, tzinfo=UTC)  # the evaluation window runs from here to the end of October
+# tickets of a customer, without the mails sent twice: contacts of organisations write most, of the others some write
+# twice, the rest once; the spare ones only repeat what a neighbour wrote
+CONTACT_SIZES = [6] * 13 + [5] * 8 + [4] * 8 + [3] * 5
+TWO_TICKETS = 51
+SPARE = {"uk": 4, "ie": 1, "de": 2}
+CLOSE = timedelta(days=28)  # the later tickets of a customer follow the first one in this time ...
+LATE_SHARE = 0.08  # ... except for this share,
+LATE_LIMIT = timedelta(days=150)  # which comes up to this time after it
+STRADDLERS = 5  # customers with several topics that write before the evaluation window and in it
+ORG_TWINS = 6
 NEAR_PAIRS = 25
 EXACT_PAIRS = 6
 PLANTED_TICKETS = 98
@@ -94,6 +106,7 @@ PATTERNS_INFO = ["QMIA", "QMIAT", "QBMIA", "QBMINA", "QMIAV"]
 PATTERNS_OPEN = ["QB", "QBH", "QBHU", "QH"]
 PATTERNS_GERMAN = ["QA", "QA", "QBA", "QAT", "QATY", "QBHA", "QNA", "QAO", "QB"]
 PATTERNS_WAIT = ["QM", "QBM", "QMC"]
+Dated = tuple[Topic, int, datetime]  # a question, which of its openings, and when it is asked
 CSAT_COMMENTS = {
     "good": ["Fast and friendly.", "", "Solved in one mail, thanks!", "", "Very clear steps."],
     "bad": ["Took too long.", "", "Not solved.", "Had to explain it twice."],
@@ -109,6 +122,7 @@ def random_time(year: int, month: int, rng: random.Random) -> datetime:
         rng.choice([7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22]),
         rng.randint(0, 59),
         rng.randint(0, 59),
+        tzinfo=UTC,
     )
 
 
@@ -117,7 +131,7 @@ def allowed(topic: Topic, at: datetime) -> bool:
     if "months" in topic.flags:
         return any(a <= at < b for a, b in DST_WINDOWS)
     if "from" in topic.flags:
-        return at >= datetime.fromisoformat(topic.flags["from"])
+        return at >= datetime.fromisoformat(topic.flags["from"]).replace(tzinfo=UTC)
     return "cold" not in topic.flags or at.month in COLD_MONTHS
 
 
@@ -135,7 +149,7 @@ def choose_openings(intent: str, count: int, topics: list[Topic], rng: random.Ra
     return out
 
 
-def assign_dates(pairs: list[tuple[Topic, int]], rng: random.Random) -> list[tuple[Topic, int, datetime]]:
+def assign_dates(pairs: list[tuple[Topic, int]], rng: random.Random) -> list[Dated]:
     """Give every opening a date; the most restricted topics choose first."""
     dates = [random_time(y, m, rng) for (y, m), n in MONTHS for _ in range(n)]
     for start, _ in DST_WINDOWS:  # make sure that the short windows hold some dates
@@ -153,17 +167,75 @@ def assign_dates(pairs: list[tuple[Topic, int]], rng: random.Random) -> list[tup
     return out
 
 
-def choose_customer(topic: Topic, customers: list[Customer], rng: random.Random) -> Customer:
-    """A customer from the right country; the first ones write more often."""
-    if "de" in topic.flags:
-        pool = [c for c in customers if c.country == "de"]
-    elif "uk" in topic.flags:
-        pool = [c for c in customers if c.country == "uk"]
-    else:
-        pool = customers
-    if any(word in topic.slug for word in ("company", "load")):
-        pool = [c for c in pool if c.org]
-    return rng.choice(pool)
+def fits(topic: Topic, customer: Customer) -> bool:
+    """Whether this customer can ask this: language, country, business questions."""
+    if ("de" in topic.flags and customer.country != "de") or ("uk" in topic.flags and customer.country != "uk"):
+        return False
+    return bool(customer.org) or not for_org(topic)
+
+
+def for_org(topic: Topic) -> bool:
+    return any(word in topic.slug for word in ("company", "load"))
+
+
+def later_tickets(
+    customer: Customer, first: Dated, size: int, free: list[Dated], may_straddle: bool, rng: random.Random
+) -> list[Dated]:
+    """Tickets of other topics that follow the first one, or nothing where there are too few."""
+    chosen = [first]
+    pool = [d for d in free if first[2] < d[2] <= first[2] + LATE_LIMIT and fits(d[0], customer)]
+    if first[2] < WINDOW and not may_straddle:
+        pool = [d for d in pool if d[2] < WINDOW]
+    while len(chosen) < size:
+        late = rng.random() < LATE_SHARE
+        mine = [d for d in pool if d[0].slug not in {c[0].slug for c in chosen}]
+        close = [d for d in mine if d[2] <= first[2] + CLOSE]
+        far = [d for d in mine if d[2] > first[2] + CLOSE]
+        if not close and not (late and far):
+            return []
+        chosen.append(rng.choice(far if late and far else close))
+    return chosen
+
+
+def allot_customers(dated: list[Dated], customers: list[Customer], rng: random.Random) -> dict[Dated, Customer]:
+    """Give every ticket a customer; those with several tickets choose first."""
+    contacts = rng.sample([c for c in customers if c.org], len(CONTACT_SIZES))
+    people = [c for c in customers if not c.org]
+    rng.shuffle(people)
+    for country, count in SPARE.items():
+        for c in [c for c in people if c.country == country][:count]:
+            people.remove(c)
+    plan = [*zip(contacts, CONTACT_SIZES, strict=True), *((c, 2) for c in people[:TWO_TICKETS])]
+    free = list(dated)
+    out: dict[Dated, Customer] = {}
+    straddlers = 0
+    for customer, size in plan:
+        tries = [d for d in rng.sample(free, len(free)) if fits(d[0], customer)]
+        tries.sort(key=lambda d: not for_org(d[0]))
+        may = straddlers < STRADDLERS
+        mine = next(m for m in (later_tickets(customer, d, size, free, may, rng) for d in tries) if m)
+        straddlers += min(d[2] for d in mine) < WINDOW <= max(d[2] for d in mine)
+        for d in mine:
+            free.remove(d)
+            out[d] = customer
+    singles = people[TWO_TICKETS:]
+    assert len(singles) == len(free), (len(singles), len(free))
+    for d in sorted(free, key=lambda d: not {"de", "uk"} & set(d[0].flags)):
+        out[d] = next(c for c in singles if fits(d[0], c))
+        singles.remove(out[d])
+    return out
+
+
+def keep_exports(tickets: list[Ticket]) -> None:
+    """A customer is in both exports only with tickets that are close in time."""
+    by_customer: dict[int, list[Ticket]] = {}
+    for t in tickets:
+        by_customer.setdefault(t.customer.number, []).append(t)
+    for mine in by_customer.values():
+        mine.sort(key=lambda t: t.opened)
+        if mine[-1].opened - mine[0].opened > CLOSE:
+            for t in mine:
+                t.export = mine[0].export
 
 
 def base_tickets(topics: list[Topic], customers: list[Customer], rng: random.Random) -> list[Ticket]:
@@ -171,8 +243,11 @@ def base_tickets(topics: list[Topic], customers: list[Customer], rng: random.Ran
     pairs = [p for intent, n in COUNTS.items() for p in choose_openings(intent, n, topics, rng)]
     rng.shuffle(pairs)
     tickets = []
-    for n, (topic, opening, at) in enumerate(assign_dates(pairs, rng)):
-        t = Ticket(topic.intent, topic, opening, choose_customer(topic, customers, rng), at, f"base{n}")
+    dated = assign_dates(pairs, rng)
+    allotted = allot_customers(dated, customers, rng)
+    for n, d in enumerate(dated):
+        topic, opening, at = d
+        t = Ticket(topic.intent, topic, opening, allotted[d], at, f"base{n}")
         t.language = "de" if "de" in topic.flags else "en"
         t.export = "legacy" if rng.random() < (0.5 if at.year == 2025 else 0.29) else "zendesk"
         if rng.random() < 0.06:
@@ -180,6 +255,7 @@ def base_tickets(topics: list[Topic], customers: list[Customer], rng: random.Ran
         if rng.random() < 0.15 and topic.intent in ("delivery", "returns"):
             t.tags.append("forwarded")
         tickets.append(t)
+    keep_exports(tickets)
     mark_planted(tickets, rng)
     return tickets
 
@@ -247,35 +323,39 @@ def add_twins(tickets: list[Ticket], customers: list[Customer], rng: random.Rand
         if len(t.first.split()) >= 24
         and not any(tag.startswith("plant:") for tag in t.tags)
         and "forwarded" not in t.tags
-        and t.opened < datetime(2026, 10, 26)
+        and t.opened < datetime(2026, 10, 26, tzinfo=UTC)
         and t.language == "en"
         and t.topic
         and "months" not in t.topic.flags
     ]
-    own = rng.sample([t for t in plain], NEAR_PAIRS - 7 + EXACT_PAIRS)
-    foreign = [
+    count = Counter(t.customer.number for t in tickets)
+    single = [t for t in plain if count[t.customer.number] == 1]
+    several = {t.customer.number: t for t in rng.sample(plain, len(plain)) if 2 < count[t.customer.number] < 6}
+    nameless = [
         t
         for t in plain
-        if t not in own
-        and not t.customer.org
-        and t.customer.name not in t.first
+        if not t.customer.org
         and t.customer.first not in t.first
         and not any(
             t.slots[s] in t.first for s in ("order", "serial", "track", "rt", "plus_m", "plus_y", "p_valve", "p_hub")
         )
     ]
+    copied: list[tuple[Ticket, Customer]] = []  # a ticket, and who sends it again
+    for c in [c for c in customers if not count[c.number]]:
+        t = rng.choice([t for t in nameless if t.customer.country == c.country])
+        nameless.remove(t)
+        single = [x for x in single if x is not t]
+        copied.append((t, c))
+    own = rng.sample(single, NEAR_PAIRS + EXACT_PAIRS - ORG_TWINS - len(copied))
+    own += rng.sample(list(several.values()), ORG_TWINS)
+    rng.shuffle(own)
     twins = []
-    for n, t in enumerate(own + rng.sample(foreign, 7)):
+    for n, (t, customer) in enumerate([*((t, t.customer) for t in own), *copied]):
         exact = n < EXACT_PAIRS
         wait = (
             timedelta(minutes=rng.randint(4, 55))
             if exact
             else timedelta(days=rng.randint(1, 3), minutes=rng.randint(3, 300))
-        )
-        customer = (
-            t.customer
-            if n < len(own)
-            else rng.choice([c for c in customers if c.country == t.customer.country and c != t.customer and not c.org])
         )
         twin = Ticket(
             t.intent,
@@ -304,7 +384,7 @@ def spam_tickets(rng: random.Random) -> list[Ticket]:
     out = []
     for n, (subject, body) in enumerate(fr.SPAM):
         (year, month), _ = MONTHS[(n * 5) % 12]
-        sender = Customer(200 + n, f"Sales Desk {n + 1}", "uk", None, f"offer{n + 1}@example.net", "", "", "formal")
+        sender = Customer(900 + n, f"Sales Desk {n + 1}", "uk", None, f"offer{n + 1}@example.net", "", "", "formal")
         t = Ticket(
             "",
             None,
@@ -357,7 +437,7 @@ def finish(t: Ticket, pattern: str, rng: random.Random) -> None:
     else:
         if "V" in pattern:
             t.tags.append("reopened")
-        t.status = "solved" if t.opened >= datetime(2026, 10, 1) or t.export == "legacy" else "closed"
+        t.status = "solved" if t.opened >= datetime(2026, 10, 1, tzinfo=UTC) or t.export == "legacy" else "closed"
     if "M" in pattern:
         t.tags.append("macro_info_request")
     bad = pattern.endswith("Z") or ("V" in pattern and rng.random() < 0.4)
@@ -397,6 +477,11 @@ def lose_flags(tickets: list[Ticket], rng: random.Random) -> None:
             m.public, m.keep_flag = None, n % 2 == 0
 
 
+def stands(value: str, text: str) -> bool:
+    """Whether the value is in the text and no part of a longer name, address or number."""
+    return value in text and re.search(rf"(?<![\w.@+]){re.escape(value)}(?!\w)", text) is not None
+
+
 def planted_rows(tickets: list[Ticket], customers: list[Customer]) -> list[dict[str, str]]:
     """Planted values, and every full name, address and number of a customer that stands in a text."""
     rows: list[dict[str, str]] = []
@@ -405,9 +490,34 @@ def planted_rows(tickets: list[Ticket], customers: list[Customer]) -> list[dict[
         source = t.twin_of or t
         found = [(kind, value) for kind, value in source.planted if value in text]
         for c in customers:
-            found += [(k, v) for k, v in (("person", c.name), ("email", c.email), ("phone", c.phone)) if v in text]
+            found += [
+                (k, v) for k, v in (("person", c.name), ("email", c.email), ("phone", c.phone)) if stands(v, text)
+            ]
         rows += [{"kind": k, "value": v, "ticket": t.id, "export": t.export} for k, v in dict.fromkeys(found)]
     return rows
+
+
+def report_customers(real: list[Ticket]) -> None:
+    """Print how the tickets spread over the customers and over time."""
+    times: dict[int, list[datetime]] = {}
+    exports: dict[int, set[str]] = {}
+    for t in sorted(real, key=lambda t: t.opened):
+        times.setdefault(t.customer.number, []).append(t.opened)
+        exports.setdefault(t.customer.number, set()).add(t.export)
+    print(
+        "customers",
+        len(times),
+        dict(Counter(t.customer.country for t in {t.customer.number: t for t in real}.values())),
+    )
+    print("tickets of a customer", dict(sorted(Counter(len(at) for at in times.values()).items())))
+    later = [at - mine[0] for mine in times.values() for at in mine[1:]]
+    print(f"later tickets within {CLOSE.days} days of the first: {sum(d <= CLOSE for d in later)} of {len(later)}")
+    late = [mine for mine in times.values() if mine[-1] >= WINDOW]
+    both = sum(mine[0] < WINDOW for mine in late)
+    print(f"customers in the window {len(late)}, of them also before {both} ({both / len(late):.1%})")
+    mixed = [n for n, names in exports.items() if len(names) > 1]
+    longest = max((times[n][-1] - times[n][0]).days for n in mixed)
+    print(f"customers in both exports {len(mixed)}, at most {longest} days from first to last ticket")
 
 
 def report(tickets: list[Ticket]) -> None:
@@ -416,11 +526,17 @@ def report(tickets: list[Ticket]) -> None:
     print("tickets", len(tickets), dict(sorted(Counter(t.export for t in tickets).items())))
     print("intents", {k: f"{n} ({n / len(real):.1%})" for k, n in Counter(t.intent for t in real).most_common()})
     print("months", dict(sorted(Counter(f"{t.opened:%Y-%m}" for t in tickets).items())))
-    print("in 2026-08-15..10-31", sum(t.opened >= datetime(2026, 8, 15) for t in real))
+    for label, side in (
+        ("before 2026-08-15", [t for t in real if t.opened < WINDOW]),
+        ("2026-08-15..10-31", [t for t in real if t.opened >= WINDOW]),
+    ):
+        print(label, len(side), dict(Counter(t.intent for t in side).most_common()))
+    report_customers(real)
     print("messages per thread", dict(sorted(Counter(len(t.messages) for t in tickets).items())))
     words = sorted(len(t.first.split()) for t in real)
     print(
-        f"first message words: mean {sum(words) / len(words):.1f}, 25-90: {sum(25 <= w <= 90 for w in words) / len(words):.1%}, {words[0]}..{words[-1]}"
+        f"first message words: mean {sum(words) / len(words):.1f}, "
+        f"25-90: {sum(25 <= w <= 90 for w in words) / len(words):.1%}, {words[0]}..{words[-1]}"
     )
     own = [t for t in real if t.twin_of is None]
     sets = [shingles(t.first) for t in own]

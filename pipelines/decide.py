@@ -1,0 +1,153 @@
+"""`freehold decide`: the verdict, what it costs, and the one page a budget owner reads. From the stored report alone."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluation import cost, decision
+from evaluation.report import render
+from pipelines import artifacts, stages
+from pipelines.evaluate import read_view
+from pipelines.recipe import Recipe
+from pipelines.stages import How, Made
+
+if TYPE_CHECKING:
+    from pipelines.tracking import StageRun
+
+
+def inputs(recipe: Recipe) -> dict[str, str]:
+    """The report, what it timed, and the gates."""
+    report = artifacts.need(stages.folder(recipe, "evaluate"), "evaluate")
+    timed = {name: report.files[name]["sha256"] for name in report.timed}
+    gates = recipe.decision.model_dump(mode="json")
+    return {
+        "report": report.content_sha256,
+        "timings": artifacts.digest(timed),
+        "gates": artifacts.digest(gates),
+        # a decision belongs to exactly one dataset, adapter and recipe; promotion compares these
+        "dataset": report.inputs["dataset"],
+        "adapter": report.inputs["adapter"],
+    }
+
+
+def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa: ARG001  (every stage has this shape)
+    report = stages.folder(recipe, "evaluate")
+    view = read_view(report)
+    d = recipe.decision
+    gates = decision.Gates(
+        d.candidate, d.baseline, d.ratio, d.alpha, d.metrics, d.must_pass, d.min_items, d.min_measured_share
+    )
+    decided = decision.decide(view, gates)
+    manifest = artifacts.need(report, "evaluate")
+    economics = _economics(recipe, json.loads((report / "speed.json").read_text()), manifest.facts)
+    body = {
+        **decided.as_dict(),
+        "dataset": manifest.inputs["dataset"],
+        "adapter": manifest.inputs["adapter"],
+        "stand_in": manifest.facts["stand_in"],
+    }
+    artifacts.write_text(out / "decision.json", json.dumps(body, indent=1, default=str))
+    artifacts.write_text(out / "economics.json", json.dumps(economics, indent=1, default=str))
+    page = render(
+        name=recipe.name,
+        decided=decided,
+        economics=economics,
+        quality=json.loads((report / "quality.json").read_text()),
+        speed=json.loads((report / "speed.json").read_text()),
+        view=view,
+        egress=json.loads((report / "egress.json").read_text()),
+        facts=_facts(recipe, manifest, tracked),
+    )
+    artifacts.write_text(out / "report.html", page)
+    tracked.artifact(out / "report.html")
+    tracked.artifact(out / "decision.json")
+    main = next((s for s in decided.slices if s.must_pass), None)
+    test = main.test if main else None
+    tracked.metrics({"ni/ratio": test.ratio if test else None, "ni/ratio_low": test.low if test else None})
+    tracked.params(
+        {"verdict": decided.verdict, "ratio": d.ratio, "alpha": d.alpha, "must_pass": ", ".join(d.must_pass)}
+    )
+    return Made(
+        counts={"slices": len(decided.slices)},
+        facts={
+            "verdict": decided.verdict,
+            "dataset": manifest.inputs["dataset"],
+            "adapter": manifest.inputs["adapter"],
+        },
+        timed=["economics.json", "report.html"],
+    )
+
+
+def _economics(recipe: Recipe, speed: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
+    """Cost per arm and task, the break-even, and the sentences about them."""
+    d = recipe.decision
+    rows, notes = [], []
+    for s in speed:
+        usd = Decimal(s["usd_per_request"]) if s["usd_per_request"] else None
+        if s["arm"] == "api":
+            c = cost.managed(usd, monthly_requests=d.monthly_requests)
+        else:
+            c = cost.self_hosted(
+                s["busy_ms"], usd_per_hour=d.hardware.usd_per_hour, monthly_requests=d.monthly_requests
+            )
+        rows.append(
+            {
+                "task": s["task"],
+                "arm": s["arm"],
+                "usd_per_1k": c.usd_per_1k,
+                "usd_per_month": c.usd_per_month,
+                "replicas": c.replicas,
+                "basis": c.basis,
+            }
+        )
+        if s["arm"] == d.candidate:
+            paid = next(
+                (x["usd_per_request"] for x in speed if x["task"] == s["task"] and x["arm"] == d.baseline), None
+            )
+            even = cost.break_even_requests(Decimal(paid) if paid else None, c)
+            notes.append(
+                _sentence(s["task"], c, Decimal(paid) if paid else None, even, d.monthly_requests, facts["stand_in"])
+            )
+    return {
+        "rows": rows,
+        "notes": notes,
+        "prices": facts["prices"],
+        "hardware": d.hardware.model_dump(mode="json"),
+        "monthly_requests": d.monthly_requests,
+    }
+
+
+def _sentence(
+    task: str, hosted: cost.Cost, paid: Decimal | None, even: int | None, monthly: int, stand_in: bool
+) -> str:
+    if hosted.usd_per_month is None or paid is None:
+        return f"{task}: cost cannot be compared; {hosted.basis if hosted.usd_per_month is None else 'the baseline has no price'}."
+    managed = paid * monthly
+    cheaper = "self-hosting" if hosted.usd_per_month <= managed else "the API"
+    priced = " (the stand-in is priced as the API it stands for)" if stand_in else ""
+    return (
+        f"{task}: at {monthly:,} requests a month the API costs {managed:,.2f} USD{priced}, self-hosting {hosted.usd_per_month:,.2f} USD"
+        f" on {hosted.replicas} replica(s): {cheaper} is cheaper. One set of these replicas breaks even at {even:,} requests a month."
+    )
+
+
+def _facts(recipe: Recipe, manifest: artifacts.Manifest, tracked: StageRun) -> dict[str, Any]:
+    dataset = artifacts.need(stages.folder(recipe, "prepare"), "prepare")
+    adapter = artifacts.need(stages.folder(recipe, "train"), "train")
+    return {
+        "masked": dataset.facts["masked"],
+        "counts": dataset.counts,
+        "base": adapter.facts["base"],
+        "lora": adapter.facts["lora"],
+        "method": adapter.facts["method"],
+        "hashes": {
+            "dataset": dataset.content_sha256,
+            "adapter": adapter.content_sha256,
+            "report": manifest.content_sha256,
+        },
+        "mlflow_run": tracked.parent,
+        "stand_in": manifest.facts["stand_in"],
+    }

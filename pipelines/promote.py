@@ -1,0 +1,182 @@
+"""`freehold promote`, `rollback`, `status`: only a passing decision about exactly this adapter, dataset and recipe is served.
+
+Order: decision checked → version registered → target proves and moves its alias → registry alias `champion` moves. A crash
+in between leaves the old version serving; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from data_prep import plugins
+from data_prep.records import UserError
+from pipelines import artifacts, recipe_file, stages
+from pipelines.recipe import Promotion, Recipe
+from pipelines.stages import How
+
+
+class GateRefused(UserError):
+    """The decision does not allow promotion: exit code 3 (undecided) or 4 (rejected)."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]:
+    """Serve the adapter on the recipe's target. Returns the record of what was done."""
+    settings = _settings(recipe)
+    with artifacts.locked(recipe.run_folder):
+        decision = _decision(recipe, override)
+        adapter = artifacts.need(stages.folder(recipe, "train"), "train")
+        artifacts.verify(stages.folder(recipe, "train"), adapter)
+        from pipelines.tracking import tracked_stage
+
+        inputs = {"decision": decision.content_sha256, "adapter": adapter.content_sha256}
+        with tracked_stage(recipe, how.recipe_path, "promote", inputs) as tracked:
+            model_id = tracked.model_id(adapter.content_sha256)
+            tags = {
+                "freehold.adapter_sha256": adapter.content_sha256,
+                "freehold.dataset_sha256": adapter.inputs["dataset"],
+                "freehold.decision_sha256": decision.content_sha256,
+                "freehold.verdict": decision.facts["verdict"],
+                **({"freehold.override": override} if override else {}),
+            }
+            source = stages.folder(recipe, "train")
+            version = tracked.register(settings.alias, model_id, source, tags, adapter.content_sha256)
+            candidate = _candidate(recipe, settings, adapter)
+            options = recipe_file.options("pipelines.targets", settings.target.kind, settings.target.options)
+            how.on_event(f"promote: {candidate.name} to {settings.target.kind}")
+            checks = plugins.load("pipelines.targets", settings.target.kind, "promote")(candidate, **options)
+            tracked.set_alias(settings.alias, "champion", version)
+            record = _record("promoted", recipe, settings, candidate.name, checks, decision.facts["verdict"], override)
+            record["registry_version"] = version
+            _remember(recipe, record)
+            tracked.params({"alias": settings.alias, "version": candidate.name, "target": settings.target.kind})
+            tracked.artifact(_folder(recipe) / "promotion.json")
+        return record
+
+
+def rollback(recipe: Recipe, how: How) -> dict[str, Any]:
+    """Point the alias back at the version that served before the current one."""
+    settings = _settings(recipe)
+    with artifacts.locked(recipe.run_folder):
+        current = _current(recipe)
+        if current is None or not current.get("previous"):
+            raise UserError("there is nothing to roll back to: no earlier version was promoted from this run folder.")
+        options = recipe_file.options("pipelines.targets", settings.target.kind, settings.target.options)
+        how.on_event(f"rollback: {current['name']} to {current['previous']}")
+        undo = plugins.load("pipelines.targets", settings.target.kind, "rollback")
+        checks = undo(settings.alias, current["previous"], **options)
+        earlier = next(h for h in reversed(_history(recipe)) if h["name"] == current["previous"])
+        record = _record(
+            "rolled back to", recipe, settings, earlier["name"], checks, earlier["verdict"], earlier.get("override")
+        )
+        record["registry_version"] = earlier["registry_version"]
+        _remember(recipe, record)
+        from pipelines.tracking import Store
+
+        Store(recipe).client.set_registered_model_alias(settings.alias, "champion", earlier["registry_version"])
+        return record
+
+
+def status(recipe: Recipe) -> dict[str, Any]:
+    """Which stages are finished, and what serves. Reads files only."""
+    listed = []
+    for name in stages.ORDER:
+        manifest = artifacts.read_manifest(stages.folder(recipe, name))
+        partial = stages.folder(recipe, name).with_name(stages.FOLDERS[name] + ".partial").exists()
+        state = "finished" if manifest else "unfinished, the same command goes on" if partial else "not begun"
+        listed.append({"stage": name, "state": state, "content_sha256": manifest.content_sha256 if manifest else None})
+    return {"recipe": recipe.name, "stages": listed, "serving": _current(recipe)}
+
+
+def _settings(recipe: Recipe) -> Promotion:
+    if recipe.promotion is None:
+        raise UserError("the recipe has no section `promotion`: it says neither where to serve nor under which alias.")
+    return recipe.promotion
+
+
+def _decision(recipe: Recipe, override: str | None) -> artifacts.Manifest:
+    """The decision's manifest, if it passes and is about what is on disk now."""
+    folder = stages.folder(recipe, "decide")
+    decision = artifacts.need(folder, "decide")
+    artifacts.verify(folder, decision)
+    from pipelines import decide
+
+    now = decide.inputs(recipe)
+    stale = sorted(k for k in now if decision.inputs.get(k) != now[k])
+    trained = artifacts.need(stages.folder(recipe, "train"), "train")
+    if trained.content_sha256 != decision.inputs["adapter"]:
+        stale.append("adapter")
+    if stale:
+        raise UserError(
+            f"{folder}: was made for another {', '.join(dict.fromkeys(stale))}. Run `freehold run RECIPE` again; a decision belongs to one adapter."
+        )
+    verdict = decision.facts["verdict"]
+    if verdict != "self_host" and override is None:
+        reason = json.loads((folder / "decision.json").read_text())["sentence"]
+        raise GateRefused(f"not promoted, the decision is {verdict}: {reason}", 3 if verdict == "undecided" else 4)
+    return decision
+
+
+def _candidate(recipe: Recipe, settings: Promotion, adapter: artifacts.Manifest) -> Any:
+    from pipelines.serving import golden
+    from pipelines.serving.candidate import Candidate
+    from pipelines.training import base
+
+    work = _folder(recipe)
+    work.mkdir(parents=True, exist_ok=True)
+    return Candidate(
+        alias=settings.alias,
+        name=f"{settings.alias}@{adapter.content_sha256[:12]}",
+        adapter=stages.folder(recipe, "train"),
+        base=base.materialise(recipe),
+        golden=tuple(golden.load(stages.folder(recipe, "evaluate") / "golden.jsonl")),
+        logprob_tolerance=settings.logprob_tolerance,
+        work=work,
+    )
+
+
+def _folder(recipe: Recipe) -> Path:
+    return stages.folder(recipe, "promote")
+
+
+def _record(
+    action: str, recipe: Recipe, settings: Promotion, name: str, checks: list[str], verdict: str, override: str | None
+) -> dict[str, Any]:
+    current = _current(recipe)
+    previous = current["name"] if current and current["name"] != name else current.get("previous") if current else None
+    return {
+        "action": action,
+        "alias": settings.alias,
+        "name": name,
+        "previous": previous,
+        "target": settings.target.kind,
+        "checks": checks,
+        "verdict": verdict,
+        "override": override,
+        "who": getpass.getuser(),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _remember(recipe: Recipe, record: dict[str, Any]) -> None:
+    folder = _folder(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "history.jsonl").open("a") as f:
+        f.write(json.dumps(record) + "\n")
+    artifacts.write_text(folder / "promotion.json", json.dumps(record, indent=1))
+
+
+def _current(recipe: Recipe) -> dict[str, Any] | None:
+    path = _folder(recipe) / "promotion.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _history(recipe: Recipe) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (_folder(recipe) / "history.jsonl").read_text().splitlines()]
