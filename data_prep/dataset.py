@@ -19,7 +19,7 @@ from datetime import datetime
 from functools import cache, partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from data_prep import dedup, plugins, select
 from data_prep.clean import clean
@@ -301,7 +301,7 @@ def _sides(known: list[_Known], settings: Settings, counts: Counts) -> dict[str,
     for k in known:
         side = sides[k.item.id]
         if side in SPLITS:
-            placed[k.item.id] = cast(Split, side)
+            placed[k.item.id] = side
             out[side] += 1
         else:
             tally.drop(Dropped(side, Pointer(k.file[1], k.item.id)))

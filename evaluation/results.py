@@ -47,6 +47,7 @@ def items(rows: Iterable[Row], choices: dict[str, tuple[str, ...]]) -> list[Item
 class Answer:
     """One arm's answer to one item. `text` is None where there is none, and `error` says why.
 
+    said: the server's own words where `text` is a label read from them.
     choice_logprobs: log-probability of each label as the whole answer (nats), where labels were scored.
     latency_ms: from question to whole answer. busy_ms: the share of the hardware's time it took (batches divide it).
     """
@@ -55,6 +56,7 @@ class Answer:
     arm: str
     text: str | None
     error: str | None = None
+    said: str | None = None
     choice_logprobs: dict[str, float] | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None

@@ -61,7 +61,8 @@ def guarded(program: Callable[[], object]) -> None:
         if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         _refuse(
-            f"{e.filename or 'writing'}: {e.strerror}. Nothing finished was lost; make room or choose another `workdir`, and run the same command again."
+            f"{e.filename or 'writing'}: {e.strerror}. Nothing finished was lost; make room or choose another"
+            " `workdir`, and run the same command again."
         )
     except KeyboardInterrupt:
         sys.stderr.write("stopped; run the same command to go on\n")

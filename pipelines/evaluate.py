@@ -186,12 +186,13 @@ class _Session:
             base_url or "",
             name,
             key,
-            api.streaming,
-            api.concurrency,
-            api.requests_per_minute,
-            api.timeout_s,
-            api.max_retries,
-            api.budget_usd,
+            streaming=api.streaming,
+            concurrency=api.concurrency,
+            requests_per_minute=api.requests_per_minute,
+            timeout_s=api.timeout_s,
+            max_retries=api.max_retries,
+            budget_usd=api.budget_usd,
+            label_mode=api.label_mode,
         )
         if base_url is not None:
             if not key:

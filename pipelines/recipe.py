@@ -147,6 +147,10 @@ class Api(Section):
     price_as: Price | None = Field(
         default=None, description="Whose list price applies; a stand-in is priced as the API it stands for"
     )
+    label_mode: Literal["chat", "decisions", "systemone"] = Field(
+        default="chat",
+        description="How labels are asked: a chat answer that is read, or the server's typed decisions with probabilities",
+    )
     streaming: bool = Field(default=False, description="Stream answers, which measures the time to the first token")
     concurrency: int = Field(default=4, ge=1, le=256, description="Requests under way at once")
     requests_per_minute: int | None = Field(default=None, ge=1, description="Rate limit on our side")
@@ -157,6 +161,8 @@ class Api(Section):
 
     @model_validator(mode="after")
     def _named(self) -> Api:
+        if self.label_mode != "chat" and self.examples:
+            raise ValueError(f"label_mode {self.label_mode} takes no examples; set examples to 0")
         if self.base_url is not None and self.model is None:
             raise ValueError("base_url needs `model`: the id to ask for")
         return self
@@ -173,6 +179,9 @@ class Evaluation(Section):
     arms: tuple[ArmName, ...] = Field(default=("base", "few_shot", "tuned"), description="Who answers the test items")
     few_shot_examples: int = Field(
         default=4, ge=1, le=64, description="Worked examples for the few_shot arm, from train only"
+    )
+    few_shot_replies: int = Field(
+        default=2, ge=0, le=64, description="Worked examples where the answer is free text: they are long"
     )
     max_new_tokens: int = Field(default=160, ge=1, description="Longest free-text answer, in tokens")
     batch_size: int = Field(default=4, ge=1, description="Prompts a local forward pass")

@@ -171,7 +171,12 @@ def _score(
         found = {label: round(s, 5) for label, s in zip(labels, scores, strict=True)}
         best = max(labels, key=lambda label: (found[label], label))
         tokens = len(choices[labels.index(best)])
-        keep(Answer(item.id, arm, best, None, found, len(ids), tokens, latency_ms=elapsed, busy_ms=elapsed))
+        keep(
+            Answer(
+                item.id, arm, best, choice_logprobs=found, prompt_tokens=len(ids), completion_tokens=tokens,
+                latency_ms=elapsed, busy_ms=elapsed,
+            )
+        )  # fmt: skip
 
 
 def _write(
@@ -201,9 +206,8 @@ def _write(
                         arm,
                         g.text or None,
                         error,
-                        None,
-                        len(ids),
-                        len(g.token_ids),
+                        prompt_tokens=len(ids),
+                        completion_tokens=len(g.token_ids),
                         latency_ms=elapsed,
                         busy_ms=busy,
                     )

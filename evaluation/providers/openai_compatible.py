@@ -7,6 +7,7 @@ server reports. What is `local_only` is never sent. The budget is a hard stop th
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import threading
@@ -16,7 +17,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 from data_prep.records import ChatMessage, UserError
 from evaluation.prices import PriceList
@@ -24,6 +26,7 @@ from evaluation.results import Answer, Item
 
 Prompt = tuple[ChatMessage, ...]
 LONGEST_WAIT_S = 60.0
+REFUSED_LIMIT = 5
 
 
 class ApiError(UserError):
@@ -42,6 +45,7 @@ class Endpoint:
     max_retries: int = 5
     budget_usd: Decimal = Decimal(5)
     first_wait_s: float = 0.5
+    label_mode: Literal["chat", "decisions", "systemone"] = "chat"
 
 
 @dataclass(slots=True)
@@ -97,6 +101,7 @@ def answer(
                     under_way.add(pool.submit(caller.ask, *waiting.pop(0)))
                 done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:
+                    caller.refused_all(future.result())
                     keep(future.result())
         except ApiError:
             caller.stopped.set()
@@ -121,6 +126,7 @@ class _Caller:
         self.stopped = threading.Event()
         self._lock = threading.Lock()
         self._next_slot = 0.0
+        self._refused = 0
 
     def ask(self, item: Item, prompt: Prompt) -> Answer:
         """One item, with retries. A fault that stays is an answer without text, not a crash."""
@@ -140,6 +146,13 @@ class _Caller:
                     break
                 self.stopped.wait(pause)
         return Answer(item.id, self.arm, None, error=error, attempts=attempt)
+
+    def refused_all(self, answer: Answer) -> None:
+        """Raise ApiError where the first requests were all refused: the request is wrong, not the items."""
+        refused = answer.error is not None and answer.error.startswith("refused")
+        self._refused = self._refused + 1 if refused and self._refused >= 0 else -1
+        if self._refused >= REFUSED_LIMIT:
+            raise ApiError(f"{self.endpoint.base_url} refused the first {REFUSED_LIMIT} requests, {answer.error}")
 
     def _wait_for_slot(self) -> None:
         if self.endpoint.requests_per_minute is None:
@@ -163,6 +176,8 @@ class _Caller:
             self.egress.bytes += sum(len(m["content"].encode()) for m in prompt)
 
     def _once(self, item: Item, prompt: Prompt) -> dict[str, Any]:
+        if item.choices and self.endpoint.label_mode != "chat":
+            return self._typed(item, prompt)
         limit = 24 if item.choices else self.max_new_tokens
         request: dict[str, Any] = {
             "model": self.endpoint.model,
@@ -176,6 +191,26 @@ class _Caller:
             text = choice.message.content if choice is not None and choice.message is not None else None
             return {"text": text, "usage": done.usage, "model": done.model, "first_token_ms": None}
         return self._streamed(request)
+
+    def _typed(self, item: Item, prompt: Prompt) -> dict[str, Any]:
+        """A label by the server's typed decision endpoint, with the probability of every label. No text is generated."""
+        told, asked = prompt[0]["content"], prompt[-1]["content"]
+        if self.endpoint.label_mode == "decisions":
+            question: Any = {"type": "choice", "instructions": told, "choices": [{"value": c} for c in item.choices]}
+            made = self.client.decisions.create(model=self.endpoint.model, input=asked, questions=[question])
+            answer: Any = made.answers[0]
+            chosen = str(answer.choice) if answer.type == "choice" else ""
+            found = {str(p.value): p.probability for p in answer.probabilities} if chosen else {}
+            tokens, model = made.usage.input_tokens, made.model
+        else:
+            question = {"type": "choice", "instructions": told, "criteria": dict.fromkeys(item.choices)}
+            body = {"model": self.endpoint.model, "state": asked, "questions": {"label": question}}
+            got: Any = self.client.post("/systemone", body=body, cast_to=object)
+            chosen, found = got["answers"]["label"]["choice"], got["answers"]["label"]["probabilities"]
+            tokens, model = got["usage"]["input_tokens"], got["model"]
+        usage = SimpleNamespace(prompt_tokens=tokens, completion_tokens=0)
+        logprobs = {c: round(math.log(max(p, 1e-30)), 5) for c, p in found.items()}
+        return {"text": chosen, "usage": usage, "model": model, "first_token_ms": None, "logprobs": logprobs}
 
     def _streamed(self, request: dict[str, Any]) -> dict[str, Any]:
         began = time.perf_counter()
@@ -203,13 +238,13 @@ class _Caller:
         usd = self.prices.usd(usage) if incoming is not None and outgoing is not None else None
         with self._lock:
             self.egress.spent_usd += usd or Decimal(0)
-        text = (found["text"] or "").strip()
+        said = text = (found["text"] or "").strip()
         error = None if text else "empty_answer"
         if text and item.choices:
             text, error = read_choice(text, item.choices)
         return Answer(
-            item.id, self.arm, text or None, error, None, incoming, outgoing, usd, elapsed_ms, found["first_token_ms"],
-            None, attempt, found["model"],
+            item.id, self.arm, text or None, error, said if item.choices else None, found.get("logprobs"), incoming, outgoing,
+            usd, elapsed_ms, found["first_token_ms"], None, attempt, found["model"],
         )  # fmt: skip
 
     def _fault(self, e: Exception, attempt: int) -> tuple[str, float | None]:
@@ -238,7 +273,7 @@ class _Caller:
                 return f"refused: {_short(e)}", None
             case openai.APIConnectionError() | ConnectionError():
                 return "connection_lost", pause
-            case openai.APIResponseValidationError() | openai.APIError() | ValueError():
+            case openai.APIResponseValidationError() | openai.APIError() | ValueError() | KeyError() | TypeError():
                 return "unreadable_response", pause
             case _ if type(e).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
                 return "connection_lost", pause
@@ -247,7 +282,7 @@ class _Caller:
 
 
 def _short(e: Any) -> str:
-    return " ".join(str(getattr(e, "message", e)).split())[:160]
+    return " ".join(f"{getattr(e, 'message', e)} {getattr(e, 'body', None) or ''}".split())[:300]
 
 
 def _retry_after(e: Any) -> float | None:

@@ -42,7 +42,7 @@ def serve(folder: Path, log: Path) -> Iterator[Served]:
         process = subprocess.Popen(line, stdout=out, stderr=subprocess.STDOUT, env=environment)
         try:
             _wait_until_healthy(process, f"http://127.0.0.1:{port}/health", log)
-            yield Served(f"http://127.0.0.1:{port}/v1", f"{folder}@main")
+            yield Served(f"http://127.0.0.1:{port}/v1", str(folder))
         finally:
             process.terminate()
             try:

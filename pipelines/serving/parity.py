@@ -40,7 +40,8 @@ def compare(where: str, golden: Sequence[Golden], replayed: Sequence[Replayed], 
 
 
 def _tokens(where: str, g: Golden, r: Replayed, tolerance: float) -> float:
-    assert r.ids is not None and r.logprobs is not None
+    assert r.ids is not None
+    assert r.logprobs is not None
     if r.ids != g.tuned_ids:
         base = " It answers as the base model: the adapter has no effect." if r.ids == g.base_ids else ""
         raise TargetError(f"{where}: gives other tokens than evaluation recorded for {g.item}.{base}")

@@ -61,12 +61,14 @@ def _merge(candidate: Candidate, version: Path) -> None:
 
 def _in_process(candidate: Candidate, version: Path) -> str:
     import torch
+    from transformers import AutoTokenizer
 
     from evaluation.providers.local import LocalModel
     from pipelines.serving.golden import GOLDEN_TOKENS
+    from pipelines.training.exactness import stop_token_ids
 
-    stops = [g.tuned_ids[-1] for g in candidate.golden if len(g.tuned_ids) < GOLDEN_TOKENS]
-    model = LocalModel(version, None, dtype=torch.float32, stop_ids=sorted({model_stop for model_stop in stops}) or [0])
+    stops = stop_token_ids(AutoTokenizer.from_pretrained(version))
+    model = LocalModel(version, None, dtype=torch.float32, stop_ids=stops)
     replayed = []
     for g in candidate.golden:
         made = model.generate([model.prompt_ids(tuple(g.messages))], max_new_tokens=GOLDEN_TOKENS)[0]  # type: ignore[arg-type]

@@ -89,8 +89,14 @@ def precision(settings: Training) -> torch.dtype:
     return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
 
 
-def lora_config(settings: Training, layers: int) -> LoraConfig:
-    modules = "all-linear" if settings.target_modules == ("all-linear",) else list(settings.target_modules)
+def lora_config(settings: Training, model: Any) -> LoraConfig:
+    """all-linear is spelled out: PEFT takes the word only where all layers are adapted."""
+    layers = model.config.get_text_config().num_hidden_layers
+    modules = list(settings.target_modules)
+    if settings.target_modules == ("all-linear",):
+        head = model.get_output_embeddings()
+        linear = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
+        modules = sorted({name.rsplit(".", 1)[-1] for name in linear})
     last = list(range(layers - settings.last_layers, layers)) if settings.last_layers else None
     return LoraConfig(
         r=settings.rank,
@@ -194,6 +200,6 @@ def make(
         train_dataset=table(train),
         eval_dataset=table(dev) if dev and settings.eval_every else None,
         processing_class=tokenizer,
-        peft_config=lora_config(settings, model.config.get_text_config().num_hidden_layers),
+        peft_config=lora_config(settings, model),
         callbacks=callbacks,
     )
