@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
+BENCH_DATA ?= ../shared/data
 
-.PHONY: demo test install lint types layers unit test-slow test-serving serving-env bench bench-thunderbird clean
+.PHONY: demo test install lint types layers unit test-slow test-serving serving-env bench-thunderbird clean
 
 install: $(VENV)/.installed
 
@@ -50,7 +51,7 @@ test-serving: install serving-env
 	FREEHOLD_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m pytest -m serving
 
 bench-thunderbird: install
-	$(BIN)/python tests/bench/thunderbird.py
+	FREEHOLD_BENCH_DATA=$(BENCH_DATA) $(BIN)/python tests/bench/thunderbird.py
 
 clean:
 	rm -rf runs $(VENV) $(VLLM)

@@ -17,7 +17,7 @@ QUOTE_HINT = re.compile(
     re.MULTILINE,
 )
 DISCLAIMER = re.compile(
-    r"^.{0,40}(?:this e-?mail (?:and any attachments )?(?:is|are|may be|contains?) (?:\w+ ){0,4}confidential"
+    r"^[^\n]{0,40}(?:this e-?mail (?:and any attachments )?(?:is|are|may be|contains?) (?:\w+ ){0,4}confidential"
     r"|diese e-?mail (?:ist|enthält) (?:\w+ ){0,4}vertraulich).*\Z",
     re.MULTILINE | re.DOTALL | re.IGNORECASE,
 )

@@ -59,9 +59,9 @@ PHONE = re.compile(
     r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}[.-]\d{3}[.-]\d{4}|0\d{2,4}[ /-]\d{3,4}[ -]?\d{2,6})(?![\w-])"
 )
 NOT_A_NAME = frozenset(
-    "admin agent and anonymous april art august bot customer dear desk docs email fire firefox guest hello help hi june mail may"
+    "admin agent and anonymous april august bot customer dear desk docs email fire firefox guest hello help hi june mail may"
     " me mozilla mr mrs ms no none null office owner robot root sales service staff support system team test thanks the thunderbird"
-    " unknown user web will windows www you".split()
+    " unknown user web windows www you".split()
 )
 
 

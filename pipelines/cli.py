@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,17 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, l
 Replay = Annotated[bool, typer.Option("--replay", help="Only stored answers: opens no socket.")]
 
 
+# Libraries talk of their own progress and of what they will change one day; a user of this command can act on neither.
+QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
+    "PYTHONWARNINGS": "ignore::FutureWarning",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
 def main() -> None:
     """The console script."""
     guarded(app)
@@ -40,19 +52,13 @@ def main() -> None:
 
 def guarded(program: Callable[[], object]) -> None:
     """Run, and turn the user's mistakes into one message and exit code 2. Our own bugs keep their traceback."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    warnings.simplefilter("ignore", FutureWarning)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-    for noisy in (
-        "httpx2",
-        "httpx",
-        "openai",
-        "mlflow",
-        "alembic",
-        "datasets",
-        "transformers",
-        "accelerate",
-        "filelock",
-    ):
+    for noisy in ("httpx2", "httpx", "openai", "mlflow", "alembic", "datasets", "transformers", "accelerate", "trl"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # offers a kernel package that needs the hub
     try:
         program()
     except UserError as e:

@@ -60,7 +60,7 @@ def json_objects(path: Path, *, keys: tuple[str, ...]) -> Iterator[tuple[str, di
     Raises SourceError for empty, truncated and foreign files, with line and column.
     """
     with path.open("rb") as f:
-        first = f.readline().strip()
+        first = f.readline().removeprefix(codecs.BOM_UTF8).strip()
         rest = f.readline().strip()
     if first.startswith(b"{") and first.endswith(b"}") and rest:
         yield from _lines(path)

@@ -1,6 +1,7 @@
 """A folder of merged models: full safetensors that `transformers serve` or vLLM take as they are, the adapter beside them.
 
-`PATH/ALIAS@SHA/` holds a version, `PATH/ALIAS` is a link to the one that serves. The link moves last and atomically.
+`PATH/ALIAS-SHA/` holds a version, `PATH/ALIAS` is a link to the one that serves. The link moves last and atomically. No
+`@` in the folder: `transformers serve` takes what follows it for a revision.
 """
 
 from __future__ import annotations
@@ -20,23 +21,27 @@ def promote(candidate: Candidate, *, path: str, serve_check: bool = True, max_ra
     checks = preflight.check(candidate.adapter, candidate.base.folder, base_name=candidate.base.name, max_rank=max_rank)
     parity.differs_from_base(candidate.golden, tolerance=candidate.logprob_tolerance)
     root = Path(path).absolute()
-    version = root / candidate.name
+    version = root / _folder(candidate.name)
     if not (version / "promotion.json").exists():
         _merge(candidate, version)
     checks.append(_in_process(candidate, version))
     if serve_check:
         checks.append(_served(candidate, version))
-    _point(root / candidate.alias, candidate.name)
-    return [*checks, f"alias: {root / candidate.alias} -> {candidate.name}"]
+    _point(root / candidate.alias, version.name)
+    return [*checks, f"alias: {root / candidate.alias} -> {version.name}"]
 
 
 def rollback(alias: str, name: str, *, path: str, serve_check: bool = True, max_rank: int = 512) -> list[str]:  # noqa: ARG001
     """Point the alias back. Raises TargetError where that version is no longer there."""
     root = Path(path).absolute()
-    if not (root / name / "promotion.json").exists():
-        raise TargetError(f"{root / name}: is no longer there, so there is nothing to roll back to.")
-    _point(root / alias, name)
-    return [f"alias: {root / alias} -> {name}"]
+    if not (root / _folder(name) / "promotion.json").exists():
+        raise TargetError(f"{root / _folder(name)}: is no longer there, so there is nothing to roll back to.")
+    _point(root / alias, _folder(name))
+    return [f"alias: {root / alias} -> {_folder(name)}"]
+
+
+def _folder(name: str) -> str:
+    return name.replace("@", "-")
 
 
 def _merge(candidate: Candidate, version: Path) -> None:

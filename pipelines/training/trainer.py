@@ -9,7 +9,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, EarlyStoppingCallback, TrainerCallback
+from transformers import (
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    EarlyStoppingCallback,
+    PrinterCallback,
+    TrainerCallback,
+)
 from trl import SFTConfig, SFTTrainer
 
 from data_prep.records import Row
@@ -194,7 +200,7 @@ def make(
     callbacks = [callback]
     if settings.patience is not None and dev:
         callbacks.append(EarlyStoppingCallback(settings.patience))
-    return CompletionHeadTrainer(
+    made = CompletionHeadTrainer(
         model=model,
         args=config(settings, checkpoints, seed=seed, has_dev=bool(dev), dtype=dtype),
         train_dataset=table(train),
@@ -203,3 +209,5 @@ def make(
         peft_config=lora_config(settings, model),
         callbacks=callbacks,
     )
+    made.remove_callback(PrinterCallback)  # our own progress lines say it shorter
+    return made

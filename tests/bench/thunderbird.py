@@ -1,0 +1,84 @@
+"""Run thunderbird.yaml on the real data and write the record: every stage timed, memory, quality, what was dropped.
+
+FREEHOLD_BENCH_DATA names the folder that holds dev-thunderbird-sumo; without it the benchmark skips with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RECORD = HERE / "thunderbird.json"
+
+
+def main() -> int:
+    data = Path(os.environ.get("FREEHOLD_BENCH_DATA", "")) / "dev-thunderbird-sumo"
+    if not data.is_dir():
+        print(f"skipped: {data} is not there. Set FREEHOLD_BENCH_DATA to the folder that holds dev-thunderbird-sumo.")
+        return 0
+    scratch = Path(os.environ.get("FREEHOLD_BENCH_SCRATCH") or tempfile.mkdtemp(prefix="freehold-thunderbird-"))
+    _unpack(data, scratch)
+    stages = {}
+    for stage in ("prepare", "train", "evaluate", "decide"):
+        stages[stage] = _run(stage, scratch)
+    record = {
+        "command": "make bench-thunderbird",
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "seconds": {k: v["seconds"] for k, v in stages.items()},
+        "prepare_peak_mb": stages["prepare"]["peak_mb"],
+        **_results(scratch / "runs" / "thunderbird"),
+    }
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps(record, indent=1))
+    return 0
+
+
+def _unpack(data: Path, scratch: Path) -> None:
+    shutil.copy(HERE / "thunderbird.yaml", scratch)
+    if not (scratch / "tickets").exists():
+        with tarfile.open(next(data.glob("tickets-*.tar.xz"))) as tar:
+            tar.extractall(scratch / "tickets", filter="data")
+        (scratch / "articles").mkdir(exist_ok=True)
+        with lzma.open(next(data.glob("*all-articles-details.csv.xz"))) as f:
+            (scratch / "articles" / "articles.csv").write_bytes(f.read())
+
+
+def _run(stage: str, scratch: Path) -> dict[str, float]:
+    began = time.perf_counter()
+    line = [sys.executable, "-m", "pipelines.cli", stage, "thunderbird.yaml"]
+    process = subprocess.run(line, cwd=scratch, check=False)
+    if process.returncode not in (0, 3, 4):
+        raise SystemExit(f"{stage} ended with exit code {process.returncode}")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+    return {"seconds": round(time.perf_counter() - began, 1), "peak_mb": round(peak)}
+
+
+def _results(run: Path) -> dict[str, object]:
+    manifest = json.loads((run / "dataset" / "manifest.json").read_text())
+    adapter = json.loads((run / "adapter" / "manifest.json").read_text())
+    quality = json.loads((run / "report" / "quality.json").read_text())
+    return {
+        "versions": adapter["versions"],
+        "counts": {k: {"in": c["in"], "out": c["out"], "dropped": c["dropped"]} for k, c in manifest["counts"].items()},
+        "masked": manifest["facts"]["masked"],
+        "training": {k: adapter["facts"][k] for k in ("rows", "tokens", "steps", "precision")},
+        "speed": json.loads((run / "adapter" / "speed.json").read_text()),
+        "arms": [r for r in quality["arms"] if r["slice"].startswith("task=")],
+        "differences": [d for d in quality["differences"] if d["slice"].startswith("task=")],
+        "verdict": json.loads((run / "decision" / "decision.json").read_text())["sentence"],
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

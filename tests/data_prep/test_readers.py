@@ -1,0 +1,210 @@
+"""Readers: every shape is read, nothing is lost in silence, and what is not surely public is internal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_prep.records import Record, SourceError, Tally
+from data_prep.sources import csv, html, markdown, zendesk
+from data_prep.sources.csv import Columns
+from tests.conftest import help_desk, write_export
+
+
+def zendesk_records(folder: Path, tally: Tally, **options: Any) -> list[Record]:
+    return list(zendesk.read(folder, tally, **options))
+
+
+def test_pages_arrays_and_lines_give_the_same_records(tmp_path: Path) -> None:
+    export = help_desk(6)
+    write_export(tmp_path / "pages", export)
+    for name, rows in export.items():
+        (tmp_path / "arrays").mkdir(exist_ok=True)
+        (tmp_path / "lines").mkdir(exist_ok=True)
+        (tmp_path / "arrays" / f"{name}.json").write_text(json.dumps(rows))
+        (tmp_path / "lines" / f"{name}.ndjson").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    texts = {}
+    for shape in ("pages", "arrays", "lines"):
+        records = zendesk_records(tmp_path / shape, Tally())
+        texts[shape] = [(r.id, [m.text for m in r.messages], r.group, r.solved) for r in records]
+    assert len(texts["pages"]) == 6
+    assert texts["pages"] == texts["arrays"] == texts["lines"]
+
+
+@pytest.mark.parametrize("flag", [False, None, "yes", 1, "missing"])
+def test_a_comment_that_is_not_surely_public_is_internal(tmp_path: Path, flag: Any) -> None:
+    export = help_desk(2)
+    export["comments"][1]["public"] = flag
+    if flag == "missing":
+        del export["comments"][1]["public"]
+    records = zendesk_records(write_export(tmp_path, export), Tally())
+    assert [m.public for m in records[0].messages] == [True, False]
+
+
+def test_users_without_a_role_and_bots_are_never_agents(tmp_path: Path) -> None:
+    export = help_desk(3)
+    export["users"][0]["role"] = None
+    export["comments"][1]["author_id"] = 999  # deleted user
+    export["users"].append({"id": 5, "name": "Desk Bot", "role": "agent"})
+    export["comments"][3]["author_id"] = 5
+    records = zendesk_records(write_export(tmp_path, export), Tally(), bots=("Desk Bot",))
+    assert [r.messages[1].role for r in records] == ["system", "bot", "system"]
+
+
+def test_orphans_and_duplicates_are_counted_with_their_place(tmp_path: Path, tally: Tally) -> None:
+    export = help_desk(3)
+    export["comments"].append({**export["comments"][0], "id": 77, "ticket_id": 404})
+    export["comments"].append({**export["comments"][1], "plain_body": "edited later"})
+    export["comments"].append({"id": 78, "author_id": 1, "public": True, "plain_body": "no ticket"})
+    export["tickets"].append({**export["tickets"][0], "subject": "edited"})
+    export["tickets"].append({**export["tickets"][0], "id": 50, "description": ""})
+    records = zendesk_records(write_export(tmp_path, export), tally)
+    assert {r.id: r.title for r in records}["1"] == "edited"
+    assert records[0].messages[1].text == "edited later"
+    assert tally.dropped == {
+        "comment_without_ticket": 2, "duplicate_message_id": 1, "duplicate_ticket_id": 1, "ticket_without_messages": 1,
+    }  # fmt: skip
+    assert "comments.json /comments/6" in tally.examples["comment_without_ticket"][1]
+    kept_messages = sum(len(r.messages) for r in records)
+    assert tally.taken["messages"] == kept_messages + 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("tickets.json", b"", "is empty"),
+        ("tickets.json", b'{"tickets": [{"id": 1, "subj', r"tickets\.json:1: not JSON .*truncated"),
+        ("tickets.ndjson", b'{"id": 1, "subject": "a", "requester_id": 2}\n{"id": 2, "sub', r"ndjson:2: not JSON"),
+        ("tickets.json", b"id;subject\n1;hello", "is not JSON"),
+        ("tickets.json", '{"tickets": [], "x": "größe"}'.encode("latin-1"), "byte 24 is 0xf6, which is not utf-8"),
+        ("tickets.json", b'{"invoices": [1]}', "has none of the lists"),
+        ("tickets.json", b'{"tickets": [3]}', "/tickets/0 is int"),
+        ("tickets.json", b"[" * 100_000, "nested too deeply|not JSON"),
+        ("tickets.json", b'{"tickets": []}', "holds no ticket"),
+    ],
+)
+def test_a_broken_export_is_one_clear_error(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=told):
+        zendesk_records(tmp_path, Tally())
+
+
+def test_a_missing_or_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such file or folder"):
+        zendesk_records(tmp_path / "nowhere", Tally())
+    with pytest.raises(SourceError, match="holds no file ending in"):
+        zendesk_records(tmp_path, Tally())
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text("[]")
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "tickets.json").symlink_to(tmp_path / "secret.json")
+    with pytest.raises(SourceError, match="leads out of"):
+        zendesk_records(tmp_path / "export", Tally())
+
+
+def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
+    export = help_desk(2)
+    for name, rows in export.items():
+        text = "".join(json.dumps(r) + "\r\n" for r in rows)
+        (tmp_path / f"{name}.ndjson").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert len(zendesk_records(tmp_path, Tally())) == 2
+
+
+MESSAGES = Columns(id="m", ticket="ticket", body="text", author="who", created="at", role="role", public="seen")
+ROLES = {"customer": "customer", "agent": "agent"}
+
+
+def test_columns_are_read_by_header_whatever_their_order(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("m,ticket,text,who,at,role,seen\n1,T1,hello,ann,2026-01-01,customer,public\n")
+    (tmp_path / "b.csv").write_text("extra,seen,role,who,text,at,ticket,m\nx,public,agent,bob,hi Ann,2026-01-02,T1,2\n")
+    (record,) = csv.read(tmp_path, Tally(), messages=MESSAGES, roles=ROLES)
+    assert [(m.role, m.text) for m in record.messages] == [("customer", "hello"), ("agent", "hi Ann")]
+
+
+@pytest.mark.parametrize("seen", ["internal", "", "INTERNAL?", "privat"])
+def test_an_unknown_visibility_in_csv_is_internal(tmp_path: Path, seen: str) -> None:
+    (tmp_path / "a.csv").write_text(f"m,ticket,text,who,at,role,seen\n1,T1,hello,ann,2026-01-01,customer,{seen}\n")
+    (record,) = csv.read(tmp_path, Tally(), messages=MESSAGES, roles=ROLES)
+    assert not record.messages[0].public
+
+
+def test_two_kinds_of_files_join_by_id_and_the_opener_is_the_customer(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("id,content,creator\n1,\"<p>two\nlines</p>\",ann\n1,<p>edited</p>,ann\n")
+    (tmp_path / "r.csv").write_text("id,question,content,creator\n9,1,I solved it,ann\n8,1,try this,bob\n7,404,lost,bob\n")
+    tally = Tally()
+    (record,) = csv.read(
+        tmp_path, tally,
+        tickets=Columns(id="id", body="content", author="creator"), tickets_glob="q*",
+        messages=Columns(id="id", ticket="question", body="content", author="creator"), messages_glob="r*", html=True,
+    )  # fmt: skip
+    assert [(m.role, m.text) for m in record.messages] == [
+        ("customer", "<p>edited</p>"), ("agent", "try this"), ("customer", "I solved it"),
+    ]  # fmt: skip
+    assert tally.dropped == {"duplicate_ticket_id": 1, "message_without_ticket": 1}
+
+
+def test_csv_faults_are_told_with_file_and_line(tmp_path: Path, tally: Tally) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(SourceError, match=r"a\.csv:1: has no column 'text'; it has \['a', 'b'\]"):
+        list(csv.read(tmp_path, tally, messages=MESSAGES))
+    file.write_text("m,ticket,text,who,at,role,seen\n1,T1,one cell too few,ann,2026-01-01,customer\n2,T1,ok,ann,2026-01-01,customer,public\n")
+    assert len(list(csv.read(tmp_path, tally, messages=MESSAGES, roles=ROLES))) == 1
+    assert tally.examples["wrong_number_of_cells"] == ["a.csv line 2 (6 cells, header has 7)"]
+    file.write_bytes("m,ticket,text,who,at,role,seen\n1,T1,gr\xfc\xdfe,ann,2026-01-01,customer,public\n".encode("cp1252"))
+    with pytest.raises(SourceError, match="Set `encoding`"):
+        list(csv.read(tmp_path, tally, messages=MESSAGES))
+    (record,) = csv.read(tmp_path, tally, messages=MESSAGES, roles=ROLES, encoding="cp1252")
+    assert record.messages[0].text == "grüße"
+    file.write_text("")
+    with pytest.raises(SourceError, match="is empty"):
+        list(csv.read(tmp_path, tally, messages=MESSAGES))
+
+
+def test_a_time_that_cannot_be_read_drops_the_ticket_with_its_messages(tmp_path: Path, tally: Tally) -> None:
+    (tmp_path / "a.csv").write_text("m,ticket,text,who,at,role,seen\n1,T1,hello,ann,yesterday,customer,public\n")
+    assert list(csv.read(tmp_path, tally, messages=MESSAGES, roles=ROLES)) == []
+    assert tally.dropped == {"unreadable_time": 1, "message_of_dropped_ticket": 1}
+
+
+def test_a_ticket_of_two_megabytes_is_read_whole(tmp_path: Path) -> None:
+    body = "word " * 400_000
+    (tmp_path / "a.csv").write_text(f"m,ticket,text,who,at,role,seen\n1,T1,{body},ann,2026-01-01,customer,public\n")
+    (record,) = csv.read(tmp_path, Tally(), messages=MESSAGES, roles=ROLES)
+    assert len(record.messages[0].text) == len(body)
+
+
+def test_markdown_takes_its_title_from_front_matter_or_heading(tmp_path: Path, tally: Tally) -> None:
+    (tmp_path / "a.md").write_text("---\ntitle: Returns\nupdated: 2026-01-02\n---\n# Other\ntext")
+    (tmp_path / "b.md").write_text("# Heading #\ntext")
+    (tmp_path / "empty.md").write_text("\n")
+    records = list(markdown.read(tmp_path, tally))
+    assert [(r.title, r.created.year if r.created else None) for r in records] == [("Returns", 2026), ("Heading", None)]
+    assert tally.dropped == {"empty_document": 1}
+
+
+def test_html_keeps_the_main_content_and_its_headings_only(tmp_path: Path, tally: Tally) -> None:
+    (tmp_path / "a.html").write_text(
+        "<html><head><title>Reset</title></head><body><nav>Home</nav><div>cookies</div><main><h2>How to reset</h2>"
+        "<p>Hold <b>ten</b> seconds.</p><pre><code>x = 1</code></pre><script>alert(1)</script></main><footer>imprint</footer></body></html>"
+    )
+    (tmp_path / "b.html").write_text("")
+    (record,) = html.read(tmp_path, tally)
+    text = record.messages[0].text
+    assert "## How to reset" in text
+    assert "x = 1" in text
+    assert not {"Home", "cookies", "imprint", "alert"} & set(text.replace("(", " ").split())
+    assert tally.dropped == {"empty_document": 1}
+
+
+def test_html_pages_in_a_column_of_csv(tmp_path: Path) -> None:
+    (tmp_path / "kb.csv").write_text('id,title,page\n3,Passwords,"<h2>Change</h2><p>Open settings.</p>"\n')
+    (record,) = html.read(tmp_path, Tally(), column="page")
+    assert (record.title, record.id) == ("Passwords", "kb.csv#3")
+    with pytest.raises(SourceError, match="has no column 'body'"):
+        list(html.read(tmp_path, Tally(), column="body"))

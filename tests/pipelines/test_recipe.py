@@ -1,0 +1,121 @@
+"""A recipe's mistakes come all at once, with file and line, what was found and what to do; and checking is fast."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines import recipe_file
+from pipelines.recipe import reference
+from pipelines.recipe_file import RecipeError
+from tests.conftest import RECIPE, Workspace
+
+ROOT = Path(__file__).parent.parent.parent
+SHIPPED = sorted([*ROOT.glob("recipes/*.yaml"), *ROOT.glob("recipes/demo/*.yaml"), *ROOT.glob("tests/bench/*.yaml")])
+LAUNCH = sorted(ROOT.glob("recipes/launch/*.yaml"))
+
+
+def test_there_are_shipped_recipes_and_launch_files() -> None:
+    assert len(SHIPPED) >= 4
+    assert len(LAUNCH) >= 4
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
+def test_every_shipped_recipe_is_valid(path: Path) -> None:
+    assert recipe_file.load(path).name
+
+
+@pytest.mark.parametrize("path", LAUNCH, ids=lambda p: p.name)
+def test_every_launch_file_is_read_by_accelerate(path: Path) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    assert load_config_from_file(str(path)).num_processes >= 1
+
+
+@pytest.mark.parametrize("path", [p for p in SHIPPED if "demo" not in p.parts], ids=lambda p: p.name)
+def test_a_recipes_launch_file_has_as_many_processes_as_it_asks_for(path: Path) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    recipe = recipe_file.load(path)
+    if recipe.training.launch is not None:
+        assert load_config_from_file(str(recipe.training.launch)).num_processes == recipe.training.world_size
+
+
+def mistakes(tmp_path: Path, old: str, new: str) -> str:
+    text = RECIPE.format(model="nowhere")
+    assert old in text
+    path = tmp_path / "r.yaml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(RecipeError) as e:
+        recipe_file.load(path)
+    return str(e.value).replace(str(tmp_path), "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("rank: 4", "rnk: 4", "/r.yaml:15: training.rnk: unknown key. Did you mean 'rank'?"),
+        ("rank: 4", 'rank: "4"', "/r.yaml:15: training.rank: found the text \"4\". Write the number without quotes."),
+        ("learning_rate: 5.0e-3", 'learning_rate: "2e-4"', "training.learning_rate: found the text"),
+        ("learning_rate: 5.0e-3", "learning_rate: 5", "Input should be less than or equal to 0.1; found 5"),
+        ("rank: 4", "rank: 4, rank: 5", "/r.yaml:15: found duplicate key \"rank\""),
+        ("kind: zendesk", "kind: zendsk", "sources.0.kind: 'zendsk' is not one of"),
+        ("custom_fields:", "custom_field:", "sources.0.options.custom_field: unknown key. Did you mean 'custom_fields'?"),
+        ("label_accuracy", "accuracy", "decision.metrics.triage: 'accuracy' is not one of"),
+        ("must_pass: [task=triage]", "must_pass: [task=trage]", "names no task"),
+        ("baseline: base", "baseline: api", "decision compares 'api', but evaluation.arms is"),
+        ("global_batch: 2", "global_batch: 3, device_batch: 2", "global_batch 3 is not a multiple"),
+        ("2026-02-10T00:00:00Z", "2026-02-10T00:00:00", "test_from needs a time zone"),
+        ("name: desk\nseed", "name: Desk Name\nseed", "/r.yaml:1: name: String should match pattern"),
+        ("model: {path: nowhere}", "model: {path: a, hub: b/c}", "give exactly one of hub, path, gguf_package"),
+        ("model: {path: nowhere}", "model: {hub: b/c}", "hub needs `revision`"),
+        ("seed: 3", "seed: [3", "not YAML"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place_and_remedy(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert told in mistakes(tmp_path, old, new)
+
+
+def test_all_mistakes_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, "training: {rank: 4", "training: {rank: 0, epocs: 2").splitlines()
+    assert len(found) == 2
+    path = tmp_path / "r.yaml"
+    path.write_text(path.read_text().replace("seed: 3", "sed: 3"))
+    with pytest.raises(RecipeError) as e:
+        recipe_file.load(path)
+    assert len(str(e.value).splitlines()) == 3
+    assert ":2: sed" in str(e.value).splitlines()[0]
+
+
+def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no such recipe"):
+        recipe_file.load(tmp_path / "none.yaml")
+    with pytest.raises(RecipeError, match="is not a recipe file"):
+        recipe_file.load(tmp_path)
+
+
+def test_check_is_fast_and_imports_nothing_heavy(workspace: Workspace) -> None:
+    program = (
+        "import sys; sys.argv = ['freehold', 'check', 'desk.yaml']\n"
+        "from pipelines import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as e: assert not e.code, e.code\n"
+        "heavy = {'torch', 'mlflow', 'transformers', 'openai', 'pyarrow', 'lxml'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", program], cwd=workspace.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "valid" in done.stdout
+    assert time.perf_counter() - began < 3  # half a second alone; this leaves room for a loaded machine
+
+
+def test_the_settings_reference_names_every_key() -> None:
+    text = reference()
+    assert (ROOT / "recipes" / "SETTINGS.md").read_text() == text + "\n"
+    assert text.count("| `") > 80
+    assert "| None |" not in text

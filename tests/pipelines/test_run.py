@@ -1,0 +1,251 @@
+"""The whole way on a tiny real model: artifacts, skipping, resume, world size, refusals, promotion, MLflow."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Workspace, help_desk, make_tiny_model, write_export
+
+
+def test_a_run_leaves_four_finished_artifacts_and_a_report(finished: Workspace) -> None:
+    for name in ("dataset", "adapter", "report", "decision"):
+        manifest = finished.manifest(name)
+        assert manifest["content_sha256"]
+        assert manifest["versions"]["torch"]
+    assert not list(finished.run_folder.glob("*.partial"))
+    page = (finished.run_folder / "decision" / "report.html").read_text()
+    assert "<svg" in page
+    assert "<script" not in page
+    assert not re.search(r"(?:src|href)=", page)
+
+
+def test_rows_in_are_rows_out_and_drops_at_every_step(finished: Workspace) -> None:
+    counts = finished.manifest("dataset")["counts"]
+    read, split = counts["read desk"], counts["split"]
+    assert read["in"]["messages"] == read["out"]["messages"] + sum(read["dropped"].values())
+    assert split["in"]["records"] == sum(split["out"].values()) + sum(split["dropped"].values())
+    select = counts["select"]
+    assert select["in"]["rows"] == sum(select["out"].values()) + sum(select["dropped"].values())
+
+
+def test_the_dataset_folder_opens_with_datasets(finished: Workspace, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    loaded = load_dataset(str(finished.run_folder / "dataset"), cache_dir=str(tmp_path))
+    assert set(loaded) == {"train", "dev", "test"}
+    row = loaded["train"][0]
+    assert [m["role"] for m in row["prompt"]][0] == "system"
+    assert row["completion"][0]["role"] == "assistant"
+
+
+def test_no_raw_participant_is_in_anything_that_was_written(finished: Workspace) -> None:
+    raw = [u[k] for u in help_desk()["users"] for k in ("name", "email")]
+    text = "\n".join(p.read_text(errors="ignore") for p in finished.run_folder.rglob("*.json*")) + "".join(
+        str(r) for s in ("train", "dev", "test") for r in _parquet(finished.run_folder / "dataset" / f"{s}.parquet")
+    )
+    assert "Customer" not in text
+    assert [value for value in raw if value in text] == []
+
+
+def _parquet(path: Path) -> list[object]:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pylist()
+
+
+def test_lineage_leads_from_a_row_to_file_and_place(finished: Workspace) -> None:
+    lineage = _parquet(finished.run_folder / "dataset" / "lineage.parquet")
+    rows = [r["id"] for s in ("train", "dev", "test") for r in _parquet(finished.run_folder / "dataset" / f"{s}.parquet")]
+    assert sorted(r["row"] for r in lineage) == sorted(rows)
+    assert all(r["file"] == "tickets.json" and r["at"].startswith("/tickets/") for r in lineage)
+
+
+def test_a_second_run_does_nothing_and_says_so(copied: Workspace) -> None:
+    before = {n: copied.manifest(n)["content_sha256"] for n in ("dataset", "adapter", "report", "decision")}
+    stamp = (copied.run_folder / "adapter" / "manifest.json").stat().st_mtime_ns
+    done = copied.freehold("run", "desk.yaml")
+    assert done.stderr.count("unchanged, kept") == 4, done.stderr
+    assert (copied.run_folder / "adapter" / "manifest.json").stat().st_mtime_ns == stamp
+    assert before == {n: copied.manifest(n)["content_sha256"] for n in before}
+
+
+def test_json_is_one_object_on_stdout(copied: Workspace) -> None:
+    done = copied.freehold("decide", "desk.yaml", "--json")
+    parsed = json.loads(done.stdout)
+    assert parsed["verdict"] in ("self_host", "api", "undecided")
+    assert done.returncode == {"self_host": 0, "undecided": 3, "api": 4}[parsed["verdict"]]
+
+
+def test_a_changed_gate_is_decided_again_from_stored_answers(copied: Workspace) -> None:
+    copied.edit("min_items: 10", "min_items: 500")
+    done = copied.freehold("run", "desk.yaml", "--replay")
+    assert done.returncode == 3, done.stderr
+    assert "500 needed" in done.stdout
+    assert done.stderr.count("unchanged, kept") == 3
+
+
+def test_replay_opens_no_socket_and_names_what_is_missing(copied: Workspace) -> None:
+    copied.edit("few_shot_examples: 3", "few_shot_examples: 2")
+    done = copied.freehold("evaluate", "desk.yaml", "--replay")
+    assert done.returncode == 2
+    assert "arm few_shot" in done.stderr
+    assert "--replay asks nobody" in done.stderr
+
+
+def test_a_changed_arm_is_asked_again_and_the_others_are_not(copied: Workspace) -> None:
+    before = (copied.run_folder / "report" / "answers.jsonl").read_text().splitlines()
+    copied.edit("few_shot_examples: 3", "few_shot_examples: 2")
+    done = copied.freehold("evaluate", "desk.yaml")
+    assert done.returncode == 0, done.stderr[-2000:]
+    after = (copied.run_folder / "report" / "answers.jsonl").read_text().splitlines()
+    changed = {json.loads(a)["arm"] for a, b in zip(before, after, strict=True) if a != b}
+    assert changed <= {"few_shot"}
+    manifest = copied.manifest("report")
+    assert set(manifest["facts"]["arms"]) == {"base", "few_shot", "tuned"}
+
+
+def test_mlflow_has_one_parent_and_a_child_per_stage_and_arm(finished: Workspace) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{finished.folder}/runs/mlflow.db")
+    experiment = client.get_experiment_by_name("desk")
+    runs = client.search_runs([experiment.experiment_id])
+    by_name = {r.info.run_name: r for r in runs}
+    assert sorted(by_name) == ["arm base", "arm few_shot", "arm tuned", "decide", "desk", "evaluate", "prepare", "train"]
+    parent = by_name["desk"].info.run_id
+    assert all(r.data.tags["mlflow.parentRunId"] == parent for n, r in by_name.items() if n != "desk")
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    train = by_name["train"]
+    assert train.data.params["lora.r"] == "4"
+    assert train.data.params["world_size"] == "1"
+    assert len(client.get_metric_history(train.info.run_id, "train/loss")) == finished.manifest("adapter")["facts"]["steps"]
+    keys = [set(by_name[f"arm {a}"].data.metrics) for a in ("base", "few_shot", "tuned")]
+    assert keys[0] == keys[1] == keys[2]
+    assert "quality/triage/label_accuracy" in keys[0]
+    assert by_name["evaluate"].inputs.dataset_inputs
+    (model,) = client.search_logged_models([experiment.experiment_id])
+    assert model.name == "desk-adapter"
+
+
+def test_promotion_needs_a_passing_decision_or_a_recorded_reason(copied: Workspace) -> None:
+    copied.edit("min_items: 10", "min_items: 500")
+    copied.freehold("run", "desk.yaml")
+    refused = copied.freehold("promote", "desk.yaml")
+    assert refused.returncode == 3
+    assert "not promoted, the decision is undecided" in refused.stderr
+    assert not (copied.folder / "served").exists()
+    done = copied.freehold("promote", "desk.yaml", "--override", "trial for the tests", "--json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    record = json.loads(done.stdout)
+    assert record["override"] == "trial for the tests"
+    link = copied.folder / "served" / "desk-triage"
+    assert link.is_symlink()
+    assert (link / "model.safetensors").exists()
+    assert (link / "adapter" / "adapter_model.safetensors").exists()
+    assert any("largest log-probability difference" in c for c in record["checks"])
+    status = json.loads(copied.freehold("status", "desk.yaml", "--json").stdout)
+    assert status["serving"]["name"] == record["name"]
+    assert copied.freehold("rollback", "desk.yaml").returncode == 2
+
+
+def test_a_changed_adapter_is_not_promoted(copied: Workspace) -> None:
+    config = copied.run_folder / "adapter" / "adapter_config.json"
+    text = config.read_text()
+    config.write_text(text.replace('"lora_alpha": 8', '"lora_alpha": 9'))
+    done = copied.freehold("promote", "desk.yaml", "--override", "x")
+    assert done.returncode == 2
+    assert "does not have the content its manifest records" in done.stderr
+
+
+def test_a_decision_about_something_else_is_not_promoted(copied: Workspace) -> None:
+    copied.edit("min_items: 10", "min_items: 11")
+    done = copied.freehold("promote", "desk.yaml", "--override", "x")
+    assert done.returncode == 2
+    assert "was made for another gates" in done.stderr
+
+
+def test_rollback_goes_back_to_the_version_before(copied: Workspace) -> None:
+    first = json.loads(copied.freehold("promote", "desk.yaml", "--override", "one", "--json").stdout)
+    copied.edit("learning_rate: 5.0e-3", "learning_rate: 4.0e-3")
+    copied.freehold("run", "desk.yaml")
+    second = json.loads(copied.freehold("promote", "desk.yaml", "--override", "two", "--json").stdout)
+    assert second["previous"] == first["name"] != second["name"]
+    done = copied.freehold("rollback", "desk.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == first["name"]
+    link = copied.folder / "served" / "desk-triage"
+    assert link.resolve().name == first["name"].replace("@", "-")
+
+
+def test_another_process_count_than_asked_for_stops_before_the_model_loads(workspace: Workspace) -> None:
+    assert workspace.freehold("prepare", "desk.yaml").returncode == 0
+    workspace.edit("training: {rank", "training: {world_size: 2, rank")
+    shutil.rmtree(workspace.folder / "runs" / "desk" / "adapter.partial", ignore_errors=True)
+    done = workspace.freehold("train", "desk.yaml")
+    assert done.returncode == 2
+    assert "training.world_size is 2, but this launch has 1 process" in done.stderr
+
+
+def test_two_commands_on_one_run_folder_do_not_meet(workspace: Workspace) -> None:
+    from pipelines import artifacts
+
+    with artifacts.locked(workspace.run_folder):
+        done = workspace.freehold("prepare", "desk.yaml")
+    assert done.returncode == 2
+    assert "another freehold command" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stage", "old", "new", "told"),
+    [
+        ("prepare", "field: topic", "field: nothing", "no row is left to train on"),
+        ("prepare", "path: export", "path: exports", "no such file or folder"),
+        ("train", "max_length: 512", "max_length: 16", "none of"),
+        ("evaluate", "rank: 4", "rank: 5", "was|first"),
+    ],
+)
+def test_mistakes_that_only_the_data_shows_are_exit_two(workspace: Workspace, stage: str, old: str, new: str, told: str) -> None:
+    if stage != "prepare":
+        assert workspace.freehold("prepare", "desk.yaml").returncode == 0
+    if new == "field: nothing":
+        workspace.edit("  - kind: draft_reply\n    options: {instruction: Answer., min_words: 5}\n", "  - kind: draft_reply\n    options: {min_words: 999}\n")
+    workspace.edit(old, new)
+    done = workspace.freehold(stage, "desk.yaml")
+    assert done.returncode == 2, done.stderr[-1500:]
+    assert re.search(told, done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"), [("tokenizer.json", "has no tokenizer"), ("chat_template.jinja", "has no chat template"), ("model.safetensors", "has no safetensors")]
+)
+def test_a_model_folder_that_lacks_a_part_is_told(workspace: Workspace, tmp_path: Path, missing: str, told: str) -> None:
+    broken = make_tiny_model(tmp_path / "broken")
+    (broken / missing).unlink()
+    workspace.recipe.write_text(re.sub(r"model: \{path: .*\}", f"model: {{path: {broken}}}", workspace.recipe.read_text()))
+    assert workspace.freehold("prepare", "desk.yaml").returncode == 0
+    done = workspace.freehold("train", "desk.yaml")
+    assert done.returncode == 2, done.stderr[-1500:]
+    assert told in done.stderr
+
+
+def test_internal_notes_bots_and_automatic_replies_never_reach_a_row(workspace: Workspace) -> None:
+    export = help_desk()
+    planted = "zebra quartz manifold"
+    export["users"].append({"id": 9, "name": "Helper", "role": "agent", "user_type": "bot"})
+    for n, (author, public) in enumerate([(1, False), (1, None), (9, True), (404, True)]):
+        export["comments"].append({
+            "id": 5000 + n, "ticket_id": n + 1, "author_id": author, "public": public,
+            "plain_body": f"{planted}: do not tell the customer that we lost the parcel, it will be there soon", "created_at": "2026-01-09T00:00:00Z",
+        })  # fmt: skip
+    write_export(workspace.folder / "export", export)
+    assert workspace.freehold("prepare", "desk.yaml").returncode == 0
+    for split in ("train", "dev", "test"):
+        assert planted not in str(_parquet(workspace.run_folder / "dataset" / f"{split}.parquet"))
+    dropped = workspace.manifest("dataset")["counts"]["read desk"]["dropped"]
+    assert dropped == {"bot_message": 1, "internal_note": 2, "system_message": 1}
