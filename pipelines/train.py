@@ -75,7 +75,7 @@ def launch_line(recipe: Recipe, recipe_path: Path) -> list[str]:
     threads = max(1, (os.cpu_count() or 1) // recipe.training.world_size)
     return [
         sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file),
-        "--num_cpu_threads_per_process", str(threads), "-m", "pipelines.train", str(recipe_path),
+        "--quiet", "--num_cpu_threads_per_process", str(threads), "-m", "pipelines.train", str(recipe_path),
     ]  # fmt: skip
 
 

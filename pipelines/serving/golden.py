@@ -10,11 +10,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_prep.split import hashed_share
-from evaluation.providers.local import LocalModel
 from evaluation.results import Item
+
+if TYPE_CHECKING:  # torch is slow to import, and `freehold check` reads this file
+    from evaluation.providers.local import LocalModel
 
 GOLDEN_TOKENS = 24
 

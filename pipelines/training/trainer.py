@@ -167,6 +167,22 @@ def config(settings: Training, checkpoints: Path, *, seed: int, has_dev: bool, d
     )
 
 
+def whole_batches(dataset: Any, global_batch: int, fill: int) -> Any:
+    """The sequences, filled up to whole global batches with ones that carry no loss.
+
+    Otherwise accelerate repeats sequences to give every process as many, and the last step of two processes would learn
+    another thing than that of one.
+    """
+    from datasets import Dataset, concatenate_datasets
+
+    missing = -len(dataset) % global_batch
+    if not missing:
+        return dataset
+    empty = {"input_ids": [fill, fill], "labels": [-100, -100], "seq_lengths": [2]}
+    rows = [{k: v for k, v in empty.items() if k in dataset.column_names}] * missing
+    return concatenate_datasets([dataset, Dataset.from_list(rows, features=dataset.features)])
+
+
 def make(
     base: Path,
     tokenizer: Any,
@@ -209,5 +225,6 @@ def make(
         peft_config=lora_config(settings, model),
         callbacks=callbacks,
     )
+    made.train_dataset = whole_batches(made.train_dataset, settings.global_batch, tokenizer.eos_token_id)
     made.remove_callback(PrinterCallback)  # our own progress lines say it shorter
     return made

@@ -1,0 +1,175 @@
+"""What is trained is what was meant: masks, packing, precision of resume, quantisation, several processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_prep.records import Row
+from pipelines.recipe import Training
+from tests.conftest import CHATML, REPLIES, TOPICS, Workspace
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+def rows(number: int = 12) -> list[Row]:
+    made = []
+    for n in range(number):
+        topic = list(TOPICS)[n % 3]
+        prompt = ({"role": "system", "content": "Sort."}, {"role": "user", "content": TOPICS[topic].format(n=n)})
+        answer = topic if n % 2 else REPLIES[topic].format(n=n)
+        made.append(Row(f"t/{n}", "t", prompt, ({"role": "assistant", "content": answer},), None, (), "shareable", "g", None, (), ()))  # type: ignore[arg-type]
+    return made
+
+
+def make(model: Path, tokenizer: Any, folder: Path, listen: Any = None, **settings: Any) -> Any:
+    from pipelines.training import trainer
+
+    chosen = Training(**{"rank": 4, "max_length": 512, "global_batch": 4, "warmup_steps": 0, "save_every": 2, "learning_rate": 5e-3, **settings})
+    callback = trainer.Losses(folder / "losses.jsonl", listen or (lambda _step, _values: None), lambda _step: None)
+    return trainer.make(model, tokenizer, rows(), [], chosen, folder / "checkpoints", seed=1, callback=callback)
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["train/loss"] for line in (folder / "losses.jsonl").read_text().splitlines()]
+
+
+def test_the_completion_and_its_stop_token_are_what_is_trained(tokenizer: Any) -> None:
+    from pipelines.training.exactness import encode
+
+    row = rows()[1]
+    encoded = encode(row, tokenizer)
+    assert tokenizer.decode(encoded.whole[len(encoded.prompt) :]) == "delivery<|im_end|>\n"
+
+
+def test_rows_that_do_not_fit_are_dropped_by_reason_and_never_cut(tokenizer: Any) -> None:
+    from pipelines.training.exactness import PreflightError, encode, fitting
+
+    lengths = sorted(len(encode(r, tokenizer).whole) for r in rows())
+    kept, trained, total, tally = fitting(rows(), tokenizer, max_length=lengths[5])
+    assert len(kept) == sum(n <= lengths[5] for n in lengths)
+    assert tally.taken["rows"] == len(kept) + sum(tally.dropped.values())
+    assert set(tally.dropped) <= {"longer_than_max_length", "prompt_leaves_no_room"}
+    assert 0 < trained < total
+    with pytest.raises(PreflightError, match="none of 12 rows fits training.max_length 8"):
+        fitting(rows(), tokenizer, max_length=8)
+
+
+def test_a_template_that_does_not_close_the_turn_is_refused(tiny_model: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from pipelines.training.exactness import PreflightError, fitting
+
+    broken = AutoTokenizer.from_pretrained(tiny_model)
+    broken.chat_template = CHATML.replace("m['content'] + '<|im_end|>\n'", "m['content'] + '\n'")
+    with pytest.raises(PreflightError, match="without a stop token"):
+        fitting(rows(), broken, max_length=512)
+    broken.chat_template = CHATML + "{% if add_generation_prompt %}think: {% endif %}"
+    with pytest.raises(PreflightError, match="renders the prompt differently"):
+        fitting(rows(), broken, max_length=512)
+
+
+def test_scoring_only_answer_positions_gives_the_loss_of_trl(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    import torch
+    from trl import SFTTrainer
+
+    made = make(tiny_model, tokenizer, tmp_path)
+    batch = next(iter(made.get_train_dataloader()))
+    with torch.no_grad():
+        ours = made.compute_loss(made.model, dict(batch), num_items_in_batch=torch.tensor(7))
+        theirs = SFTTrainer.compute_loss(made, made.model, dict(batch), num_items_in_batch=torch.tensor(7))
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
+
+
+def test_packing_does_not_change_the_loss(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    import torch
+
+    def total(packing: bool) -> float:
+        made = make(tiny_model, tokenizer, tmp_path / str(packing), packing=packing)
+        with torch.no_grad():
+            one = torch.tensor(1)
+            return sum(float(made.compute_loss(made.model, dict(b), num_items_in_batch=one)) for b in made.get_train_dataloader())
+
+    assert total(True) == pytest.approx(total(False), rel=1e-5)
+
+
+def test_a_resumed_training_repeats_the_losses_to_the_last_digit(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"global_batch": 1, "epochs": 3, "dropout": 0.1, "max_length": 256}
+    whole = make(tiny_model, tokenizer, tmp_path / "whole", **settings)
+    whole.train()
+    undisturbed = losses(tmp_path / "whole")
+    assert len(undisturbed) >= 6
+    (tmp_path / "cut").mkdir()
+    shutil.copytree(tmp_path / "whole" / "checkpoints", tmp_path / "cut" / "checkpoints")
+    shutil.copy(tmp_path / "whole" / "losses.jsonl", tmp_path / "cut")
+    kept = sorted((tmp_path / "cut" / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    for later in kept[1:]:
+        shutil.rmtree(later)
+    again = make(tiny_model, tokenizer, tmp_path / "cut", **settings)
+    again.train(resume_from_checkpoint=str(kept[0]))
+    assert losses(tmp_path / "cut") == undisturbed
+
+
+def test_the_loss_falls_and_layers_can_be_chosen(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    made = make(tiny_model, tokenizer, tmp_path, epochs=16, last_layers=1)
+    made.train()
+    found = losses(tmp_path)
+    assert min(found) < 0.9 * found[0]
+    assert {n.split(".layers.")[1][0] for n, p in made.model.named_parameters() if p.requires_grad} == {"1"}
+
+
+def test_qlora_trains_on_nf4_weights(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    import bitsandbytes as bnb
+
+    made = make(tiny_model, tokenizer, tmp_path, method="qlora", epochs=6)
+    quantised = [m for m in made.model.modules() if isinstance(m, bnb.nn.Linear4bit)]
+    assert quantised
+    assert all(m.weight.quant_type == "nf4" and m.weight.quant_state.nested for m in quantised)
+    made.train()
+    found = losses(tmp_path)
+    assert found[-1] < found[0]
+
+
+def test_two_processes_are_two_and_reach_the_loss_of_one(workspace: Workspace) -> None:
+    launch = Path(__file__).parent.parent.parent / "recipes" / "launch" / "cpu2.yaml"
+    assert workspace.freehold("prepare", "desk.yaml").returncode == 0
+    settings = "global_batch: 2, eval_every: 4, save_every: 4"
+    workspace.edit(settings, "global_batch: 2, save_every: 50")
+    one = workspace.freehold("train", "desk.yaml")
+    assert one.returncode == 0, one.stderr[-2000:]
+    alone = losses(workspace.run_folder / "adapter")
+    workspace.edit("global_batch: 2, save_every: 50", f"global_batch: 2, save_every: 50, world_size: 2, launch: {launch}")
+    two = workspace.freehold("train", "desk.yaml")
+    assert two.returncode == 0, two.stderr[-2000:]
+    assert workspace.manifest("adapter")["facts"]["world_size"] == 2
+    assert losses(workspace.run_folder / "adapter") == pytest.approx(alone, rel=1e-4)
+
+
+def test_local_label_scores_are_the_models_own_log_probabilities(tiny_model: Path, tokenizer: Any) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from evaluation.providers.local import LocalModel
+
+    local = LocalModel(tiny_model, None, dtype=torch.float32, stop_ids=[tokenizer.eos_token_id])
+    prompts = [r.prompt for r in rows(4)]
+    choices = [local.choice_ids(prompts[0], c) for c in TOPICS]
+    got = list(local.score_choices([local.prompt_ids(p) for p in prompts], choices, [False, False, True, False]))
+    assert got[2] is None
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model)
+    for prompt, scores in zip(prompts, got, strict=True):
+        for choice, score in zip(choices, scores or [], strict=bool(scores)):
+            ids = [*local.prompt_ids(prompt), *choice]
+            with torch.no_grad():
+                logprobs = torch.log_softmax(plain(torch.tensor([ids])).logits[0].float(), -1)
+            whole = sum(float(logprobs[len(ids) - len(choice) + i - 1, t]) for i, t in enumerate(choice))
+            assert score == pytest.approx(whole, abs=1e-4)
