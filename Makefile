@@ -25,6 +25,7 @@ test: install lint types layers unit
 
 lint: install
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check -q .
 
 types: install
 	$(BIN)/mypy

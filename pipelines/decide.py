@@ -43,6 +43,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     decided = decision.decide(view, gates)
     manifest = artifacts.need(report, "evaluate")
     economics = _economics(recipe, json.loads((report / "speed.json").read_text()), manifest.facts)
+    economics["advice"] = _advice(decided.verdict, economics["dearer"])
     body = {
         **decided.as_dict(),
         "dataset": manifest.inputs["dataset"],
@@ -84,7 +85,11 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
 def _economics(recipe: Recipe, speed: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
     """Cost per arm and task, the break-even, and the sentences about them."""
     d = recipe.decision
-    rows, notes = [], []
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    dearer: list[str] = []
+    gated = {s.removeprefix("task=").split("/")[0] for s in d.must_pass}
+    speed = sorted(speed, key=lambda s: (s["task"] not in gated, s["task"]))
     for s in speed:
         usd = Decimal(s["usd_per_request"]) if s["usd_per_request"] else None
         if s["arm"] == "api":
@@ -107,6 +112,8 @@ def _economics(recipe: Recipe, speed: list[dict[str, Any]], facts: dict[str, Any
             paid = next(
                 (x["usd_per_request"] for x in speed if x["task"] == s["task"] and x["arm"] == d.baseline), None
             )
+            if paid and c.usd_per_month and s["task"] in gated and c.usd_per_month > Decimal(paid) * d.monthly_requests:
+                dearer.append(s["task"])
             even = cost.break_even_requests(Decimal(paid) if paid else None, c)
             notes.append(
                 _sentence(s["task"], c, Decimal(paid) if paid else None, even, d.monthly_requests, facts["stand_in"])
@@ -114,10 +121,21 @@ def _economics(recipe: Recipe, speed: list[dict[str, Any]], facts: dict[str, Any
     return {
         "rows": rows,
         "notes": notes,
+        "dearer": dearer,
         "prices": facts["prices"],
         "hardware": d.hardware.model_dump(mode="json"),
         "monthly_requests": d.monthly_requests,
     }
+
+
+def _advice(verdict: str, dearer: list[str]) -> str:
+    """What money adds to a verdict about quality."""
+    if verdict != "self_host" or not dearer:
+        return ""
+    return (
+        f"Quality allows it, money does not: at the declared traffic the API is cheaper for {', '.join(dearer)}."
+        " Stay on the API, unless the data must stay in the house or the traffic grows past the break-even below."
+    )
 
 
 def _sentence(

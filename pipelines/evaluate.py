@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.dataset import load_rows
 from data_prep.records import ChatMessage, Row, UserError
 from evaluation import examples, summary
+from evaluation.cost import self_hosted
 from evaluation.results import TIMED, Answer, AnswerFile, Item, Score, items
 from pipelines import artifacts, stages
 from pipelines.progress import progress
@@ -342,8 +343,10 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def arm_metrics(quality: dict[str, Any], speed: list[dict[str, Any]], arm: str) -> dict[str, float | None]:
-    """An arm's metrics under the keys that all arms share."""
+def arm_metrics(
+    quality: dict[str, Any], speed: list[dict[str, Any]], arm: str, usd_per_hour: Decimal
+) -> dict[str, float | None]:
+    """An arm's metrics under the keys that all arms share. usd_per_hour: the hardware of the local arms."""
     found: dict[str, float | None] = {}
     for row in quality["arms"]:
         if row["arm"] == arm and row["slice"].startswith("task="):
@@ -360,9 +363,11 @@ def arm_metrics(quality: dict[str, Any], speed: list[dict[str, Any]], arm: str) 
                 row["prompt_tokens"],
                 row["completion_tokens"],
             )
-            found[f"cost/{row['task']}/usd_per_1k"] = (
-                1000 * float(row["usd_per_request"]) if row["usd_per_request"] else None
-            )
+            if row["arm"] == "api":
+                price = 1000 * Decimal(row["usd_per_request"]) if row["usd_per_request"] else None
+            else:
+                price = self_hosted(row["busy_ms"], usd_per_hour=usd_per_hour, monthly_requests=1).usd_per_1k
+            found[f"cost/{row['task']}/usd_per_1k"] = float(price) if price is not None else None
     return found
 
 
@@ -373,7 +378,7 @@ def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View) -> 
     digest = (f"{recipe.name}-test", artifacts.file_sha256(dataset / "test.parquet")[:16])
     adapter = artifacts.need(stages.folder(recipe, "train"), "train")
     for arm in recipe.evaluation.arms:
-        values = arm_metrics(quality, speed, arm)
+        values = arm_metrics(quality, speed, arm, recipe.decision.hardware.usd_per_hour)
         settings = recipe.evaluation
         params: dict[str, Any] = {
             "few_shot_examples": settings.few_shot_examples if arm == "few_shot" else 0,

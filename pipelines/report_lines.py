@@ -32,7 +32,7 @@ def evaluated(folder: Path) -> list[str]:
     """The table of arms: quality per task, latency, tokens, money."""
     quality, speed = _json(folder / "quality.json"), _json(folder / "speed.json")
     manifest = _json(folder / "manifest.json")
-    tasks = sorted({row["task"] for row in speed})
+    tasks = list(dict.fromkeys(row["task"] for row in speed))
     lines = []
     for task in tasks:
         rows = [r for r in quality["arms"] if r["slice"] == f"task={task}"]
@@ -75,7 +75,8 @@ def decided(folder: Path, decision: dict[str, Any]) -> list[str]:
     lines += [
         f"  {d['slice']}: {d['verdict']} ({d['kind']})" for d in decision["slices"] if d["slice"].startswith("task=")
     ]
-    for note in _json(folder / "economics.json")["notes"]:
+    economics = _json(folder / "economics.json")
+    for note in filter(None, [economics["advice"], *economics["notes"]]):
         lines.append(f"  {note}")
     return [*lines, f"report: {folder / 'report.html'}"]
 

@@ -32,7 +32,9 @@ def _client(uri: str) -> Any:
     import mlflow
     from mlflow import MlflowClient
 
-    mlflow.set_tracking_uri(uri)  # the registry looks LoggedModels up in the process-wide store, whatever the client's is
+    mlflow.set_tracking_uri(
+        uri
+    )  # the registry looks LoggedModels up in the process-wide store, whatever the client's is
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

@@ -49,7 +49,9 @@ def make_tiny_model(folder: Path, *, seed: int = 0, hidden: int = 32) -> Path:
     raw.decoder = decoders.ByteLevel()
     special = ["<|im_start|>", "<|im_end|>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     raw.train_from_iterator([*TOPICS.values(), *REPLIES.values()] * 3, trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|im_end|>")
     tokenizer.chat_template = CHATML
@@ -84,7 +86,9 @@ def help_desk(tickets: int = 60) -> dict[str, list[dict[str, Any]]]:
             "id": n + 1, "subject": f"Question {n}", "description": question, "status": "solved", "requester_id": user["id"],
             "assignee_id": 1, "tags": [], "created_at": when.isoformat(), "custom_fields": [{"id": 7, "value": topic}],
         })  # fmt: skip
-        for k, (author, text) in enumerate([(user["id"], question), (1, f"{REPLIES[topic].format(n=1000 + n)} {extra}")]):
+        for k, (author, text) in enumerate(
+            [(user["id"], question), (1, f"{REPLIES[topic].format(n=1000 + n)} {extra}")]
+        ):
             found["comments"].append({
                 "id": 10 * n + k + 1, "ticket_id": n + 1, "author_id": author, "public": True, "plain_body": text,
                 "created_at": (when + timedelta(hours=k)).isoformat(),

@@ -32,7 +32,8 @@ def render(
     template = environment.from_string(
         files("evaluation.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
-    tasks = sorted({i.task for i in view.items})
+    gated = {s.removeprefix("task=").split("/")[0] for s in decided.gates.must_pass}
+    tasks = sorted({i.task for i in view.items}, key=lambda t: (t not in gated, t))
     return template.render(
         name=name,
         decided=decided,
@@ -44,7 +45,7 @@ def render(
         egress=egress,
         facts=facts,
         arms=list(dict.fromkeys(row["arm"] for row in quality["arms"])),
-        quality_charts={t: _quality_chart(decided, quality, t) for t in tasks},
+        quality_charts={t: _quality_chart(decided, quality, t, facts) for t in tasks},
         latency_charts={
             t: bars([(_arm(s["arm"], facts), s["p95_ms"]) for s in speed if s["task"] == t], "ms") for t in tasks
         },
@@ -57,12 +58,12 @@ def _arm(arm: str, facts: dict[str, Any]) -> str:
     return "api (stand-in)" if arm == "api" and facts["stand_in"] else arm
 
 
-def _quality_chart(decided: Decision, quality: dict[str, Any], task: str) -> str:
+def _quality_chart(decided: Decision, quality: dict[str, Any], task: str, facts: dict[str, Any]) -> str:
     metric = next((s.metric for s in decided.slices if s.slice == f"task={task}"), None)
     rows = [
         r for r in quality["arms"] if r["slice"] == f"task={task}" and r["metric"] == metric and r["mean"] is not None
     ]
-    return intervals([(r["arm"], r["mean"], r["low"], r["high"]) for r in rows], str(metric))
+    return intervals([(_arm(r["arm"], facts), r["mean"], r["low"], r["high"]) for r in rows], str(metric))
 
 
 def _examples(view: View, task: str, decided: Decision) -> list[dict[str, Any]]:

@@ -134,8 +134,10 @@ def test_an_unknown_visibility_in_csv_is_internal(tmp_path: Path, seen: str) -> 
 
 
 def test_two_kinds_of_files_join_by_id_and_the_opener_is_the_customer(tmp_path: Path) -> None:
-    (tmp_path / "q.csv").write_text("id,content,creator\n1,\"<p>two\nlines</p>\",ann\n1,<p>edited</p>,ann\n")
-    (tmp_path / "r.csv").write_text("id,question,content,creator\n9,1,I solved it,ann\n8,1,try this,bob\n7,404,lost,bob\n")
+    (tmp_path / "q.csv").write_text('id,content,creator\n1,"<p>two\nlines</p>",ann\n1,<p>edited</p>,ann\n')
+    (tmp_path / "r.csv").write_text(
+        "id,question,content,creator\n9,1,I solved it,ann\n8,1,try this,bob\n7,404,lost,bob\n"
+    )
     tally = Tally()
     (record,) = csv.read(
         tmp_path, tally,
@@ -153,10 +155,14 @@ def test_csv_faults_are_told_with_file_and_line(tmp_path: Path, tally: Tally) ->
     file.write_text("a,b\n1,2\n")
     with pytest.raises(SourceError, match=r"a\.csv:1: has no column 'text'; it has \['a', 'b'\]"):
         list(csv.read(tmp_path, tally, messages=MESSAGES))
-    file.write_text("m,ticket,text,who,at,role,seen\n1,T1,one cell too few,ann,2026-01-01,customer\n2,T1,ok,ann,2026-01-01,customer,public\n")
+    file.write_text(
+        "m,ticket,text,who,at,role,seen\n1,T1,one cell too few,ann,2026-01-01,customer\n2,T1,ok,ann,2026-01-01,customer,public\n"
+    )
     assert len(list(csv.read(tmp_path, tally, messages=MESSAGES, roles=ROLES))) == 1
     assert tally.examples["wrong_number_of_cells"] == ["a.csv line 2 (6 cells, header has 7)"]
-    file.write_bytes("m,ticket,text,who,at,role,seen\n1,T1,gr\xfc\xdfe,ann,2026-01-01,customer,public\n".encode("cp1252"))
+    file.write_bytes(
+        "m,ticket,text,who,at,role,seen\n1,T1,gr\xfc\xdfe,ann,2026-01-01,customer,public\n".encode("cp1252")
+    )
     with pytest.raises(SourceError, match="Set `encoding`"):
         list(csv.read(tmp_path, tally, messages=MESSAGES))
     (record,) = csv.read(tmp_path, tally, messages=MESSAGES, roles=ROLES, encoding="cp1252")

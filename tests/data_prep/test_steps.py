@@ -23,7 +23,10 @@ KEY = Surrogates(b"k" * 32)
     [
         ("Thanks, works!\n\nOn Tue, 3 Mar 2026 at 10:12, Desk wrote:\n> try again\n> please", "Thanks, works!"),
         ("It fails.\n\n##- Please type your reply above this line -##\nolder text", "It fails."),
-        ("Same here.\n\nFrom: Desk <d@x.example>\nSent: Monday, 2 March 2026 10:00\nTo: Ann\nSubject: Re\n\nold", "Same here."),
+        (
+            "Same here.\n\nFrom: Desk <d@x.example>\nSent: Monday, 2 March 2026 10:00\nTo: Ann\nSubject: Re\n\nold",
+            "Same here.",
+        ),
         ("Hello\n\nThis e-mail is confidential and only for you.\nDelete it.", "Hello"),
         ("plain words", "plain words"),
         ("a\x00b​c", "abc"),
@@ -85,7 +88,10 @@ def test_what_is_no_personal_data_stays(text: str) -> None:
 def test_the_same_person_has_the_same_surrogate_everywhere() -> None:
     person = Person("7", ("Margaret Holloway",), ("margaret@mail.example",))
     one, two = Redactor(KEY, [person]), Redactor(KEY, [person])
-    first, second = one("Dear Margaret Holloway, hi Margaret"), two("MARGARET HOLLOWAY wrote; so did Holloway, Margaret")
+    first, second = (
+        one("Dear Margaret Holloway, hi Margaret"),
+        two("MARGARET HOLLOWAY wrote; so did Holloway, Margaret"),
+    )
     assert "argaret" not in first + second
     assert "HOLLOWAY" not in second
     name = first.removeprefix("Dear ").split(",")[0]
@@ -138,9 +144,15 @@ def test_one_customer_never_lands_on_both_sides() -> None:
 
 
 def test_linked_records_share_a_component_and_undated_ones_are_dropped() -> None:
-    records = [Splittable("a", "ticket", "x", at(1), ("c",)), Splittable("b", "ticket", "y", at(2)), Splittable("c", "ticket", "z", at(99))]
+    records = [
+        Splittable("a", "ticket", "x", at(1), ("c",)),
+        Splittable("b", "ticket", "y", at(2)),
+        Splittable("c", "ticket", "z", at(99)),
+    ]
     assert components(records)["a"] == components(records)["c"] != components(records)["b"]
-    sides = split([*records, Splittable("d", "ticket", "q", None)], test_from=at(50), test_until=at(200), dev_share=0, seed=1)
+    sides = split(
+        [*records, Splittable("d", "ticket", "q", None)], test_from=at(50), test_until=at(200), dev_share=0, seed=1
+    )
     assert sides == {"a": "group_straddles_test", "b": "train", "c": "test", "d": "no_time"}
 
 
@@ -149,10 +161,14 @@ def ticket(**changes: object) -> Redacted:
         Turn("customer", True, None, "My parcel is late, where is it?"),
         Turn("agent", True, None, "We are looking into it."),
         Turn("customer", True, None, "Any news?"),
-        Turn("agent", True, None, "It is at the depot and arrives tomorrow before noon, sorry for the long wait today."),
+        Turn(
+            "agent", True, None, "It is at the depot and arrives tomorrow before noon, sorry for the long wait today."
+        ),
         Turn("customer", True, None, "Thanks!"),
     )
-    base = Redacted("s:1", "ticket", "g", at(1), "Parcel", turns, Pointer("f", "x"), {"topic": "delivery"}, True, "en", {})
+    base = Redacted(
+        "s:1", "ticket", "g", at(1), "Parcel", turns, Pointer("f", "x"), {"topic": "delivery"}, True, "en", {}
+    )
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -179,7 +195,10 @@ def test_the_accepted_reply_is_the_last_substantial_one_and_ends_the_prompt() ->
 
 
 def test_a_section_becomes_a_question_with_its_own_words_and_span() -> None:
-    text = "# Guide\n\n## How do I reset?\n\nHold the button for ten seconds until the light turns green, then wait a minute for it.\n\n## Short\n\nno"
+    text = (
+        "# Guide\n\n## How do I reset?\n\nHold the button for ten seconds until the light turns green, then wait a minute for it."
+        "\n\n## Short\n\nno"
+    )
     document = ticket(kind="document", title="Guide", turns=(Turn("system", True, None, text),))
     made = list(doc_qa.rows(document, min_words=8))
     rows = [r for r in made if isinstance(r, Row)]
@@ -200,6 +219,10 @@ def test_selection_gives_reasons_for_rare_labels_macros_and_caps() -> None:
     placed = [(row(n, "common"), "train") for n in range(10)] + [(row(50, "rare"), "train"), (row(51, "rare"), "test")]
     placed += [(row(100 + n, None, "same macro"), "train") for n in range(5)]
     reasons = select.reasons_to_drop(
-        placed, min_label_examples=2, max_same_answer=3, max_rows={"triage": {"train": 4}}, seed=1  # type: ignore[arg-type]
+        placed,
+        min_label_examples=2,
+        max_same_answer=3,
+        max_rows={"triage": {"train": 4}},
+        seed=1,  # type: ignore[arg-type]
     )
     assert sorted(reasons.values()) == ["over_cap"] * 6 + ["rare_label"] * 2 + ["repeated_answer"] * 2

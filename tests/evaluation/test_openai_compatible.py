@@ -42,7 +42,9 @@ class Fault(BaseHTTPRequestHandler):
         elif step.get("hang"):
             self.server.released.wait(10)
         elif "status" in step:
-            self._send(step["status"], json.dumps({"error": {"message": step.get("message", "no")}}), step.get("headers", {}))
+            self._send(
+                step["status"], json.dumps({"error": {"message": step.get("message", "no")}}), step.get("headers", {})
+            )
         elif "raw" in step:
             self._send(200, step["raw"], {})
         elif body.get("stream"):
@@ -52,7 +54,11 @@ class Fault(BaseHTTPRequestHandler):
 
     def _send(self, status: int, text: str, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(text.encode())), **headers}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(text.encode())),
+            **headers,
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text.encode())
@@ -63,11 +69,14 @@ class Fault(BaseHTTPRequestHandler):
         self.end_headers()
         base = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
         chunks: list[dict[str, Any]] = [
-            {**base, "choices": [{"index": 0, "delta": {"content": part}, "finish_reason": None}]} for part in ("bil", "ling")
+            {**base, "choices": [{"index": 0, "delta": {"content": part}, "finish_reason": None}]}
+            for part in ("bil", "ling")
         ]
         if not step.get("half"):
             chunks.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-            chunks.append({**base, "choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}})
+            chunks.append(
+                {**base, "choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}}
+            )
         for chunk in chunks:
             self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
         if not step.get("half"):
@@ -104,13 +113,18 @@ def server(*script: dict[str, Any]) -> Iterator[tuple[Endpoint, Any]]:
 
 def items(number: int, sensitivity: str = "shareable") -> list[tuple[Item, Any]]:
     prompt = ({"role": "user", "content": "Where is my refund?"},)
-    made = [Item(f"i{n:03}", "triage", prompt, "billing", ("billing", "delivery"), (), "g", sensitivity) for n in range(number)]  # type: ignore[arg-type]
+    made = [
+        Item(f"i{n:03}", "triage", prompt, "billing", ("billing", "delivery"), (), "g", sensitivity)
+        for n in range(number)
+    ]  # type: ignore[arg-type]
     return [(i, i.prompt) for i in made]
 
 
 def ask(endpoint: Endpoint, asked: list[tuple[Item, Any]], prices: PriceList = PRICES) -> tuple[list[Answer], Egress]:
     found: list[Answer] = []
-    egress = answer(endpoint, "api", asked, set(), prices, max_new_tokens=20, already_spent_usd=Decimal(0), keep=found.append)
+    egress = answer(
+        endpoint, "api", asked, set(), prices, max_new_tokens=20, already_spent_usd=Decimal(0), keep=found.append
+    )
     return found, egress
 
 
@@ -122,7 +136,13 @@ def one(*script: dict[str, Any], **changes: Any) -> tuple[Answer, Any]:
 
 def test_an_answer_has_its_label_tokens_price_and_time() -> None:
     got, http = one(GOOD)
-    assert (got.text, got.error, got.prompt_tokens, got.completion_tokens, got.model) == ("billing", None, 1000, 200, "m-2026")
+    assert (got.text, got.error, got.prompt_tokens, got.completion_tokens, got.model) == (
+        "billing",
+        None,
+        1000,
+        200,
+        "m-2026",
+    )
     assert got.usd == Decimal("0.00027")  # 1,000 in at 0.15 and 200 out at 0.60 USD per million
     assert got.latency_ms is not None
     assert http.bodies[0]["temperature"] == 0
@@ -130,7 +150,14 @@ def test_an_answer_has_its_label_tokens_price_and_time() -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [{"status": 429}, {"status": 429, "headers": {"Retry-After": "0"}}, {"status": 500}, {"status": 503}, {"cut": True}, {"raw": "{not json"}],
+    [
+        {"status": 429},
+        {"status": 429, "headers": {"Retry-After": "0"}},
+        {"status": 500},
+        {"status": 503},
+        {"cut": True},
+        {"raw": "{not json"},
+    ],
 )
 def test_passing_faults_are_retried(fault: dict[str, Any]) -> None:
     got, http = one(fault, GOOD)
@@ -139,7 +166,12 @@ def test_passing_faults_are_retried(fault: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [({"status": 429}, "rate_limited"), ({"status": 500}, "server_error"), ({"cut": True}, "connection_lost"), ({"raw": "]"}, "unreadable_response")],
+    [
+        ({"status": 429}, "rate_limited"),
+        ({"status": 500}, "server_error"),
+        ({"cut": True}, "connection_lost"),
+        ({"raw": "]"}, "unreadable_response"),
+    ],
 )
 def test_a_fault_that_stays_is_an_unmeasured_answer(fault: dict[str, Any], error: str) -> None:
     got, http = one(fault)
@@ -159,7 +191,9 @@ def test_retry_after_is_honoured() -> None:
     assert time.perf_counter() - began >= 0.6
 
 
-@pytest.mark.parametrize(("status", "told"), [(401, "refuses the key"), (403, "refuses the key"), (404, "has no model 'm'")])
+@pytest.mark.parametrize(
+    ("status", "told"), [(401, "refuses the key"), (403, "refuses the key"), (404, "has no model 'm'")]
+)
 def test_a_wrong_key_or_model_stops_at_once(status: int, told: str) -> None:
     with server({"status": status}) as (endpoint, http):
         with pytest.raises(ApiError, match=told):
@@ -211,8 +245,17 @@ def test_the_budget_is_a_hard_stop_that_keeps_what_was_answered() -> None:
     with server(GOOD) as (endpoint, http):
         found: list[Answer] = []
         tight = replace(endpoint, budget_usd=Decimal("0.0006"))
-        with pytest.raises(ApiError, match="budget of 0.0006 USD is spent"):
-            answer(tight, "api", items(10), set(), PRICES, max_new_tokens=20, already_spent_usd=Decimal(0), keep=found.append)
+        with pytest.raises(ApiError, match=r"budget of 0\.0006 USD is spent"):
+            answer(
+                tight,
+                "api",
+                items(10),
+                set(),
+                PRICES,
+                max_new_tokens=20,
+                already_spent_usd=Decimal(0),
+                keep=found.append,
+            )
         assert http.count == len([a for a in found if a.text]) == 3
 
 

@@ -39,7 +39,7 @@ def test_the_dataset_folder_opens_with_datasets(finished: Workspace, tmp_path: P
     loaded = load_dataset(str(finished.run_folder / "dataset"), cache_dir=str(tmp_path))
     assert set(loaded) == {"train", "dev", "test"}
     row = loaded["train"][0]
-    assert [m["role"] for m in row["prompt"]][0] == "system"
+    assert row["prompt"][0]["role"] == "system"
     assert row["completion"][0]["role"] == "assistant"
 
 
@@ -60,7 +60,9 @@ def _parquet(path: Path) -> list[object]:
 
 def test_lineage_leads_from_a_row_to_file_and_place(finished: Workspace) -> None:
     lineage = _parquet(finished.run_folder / "dataset" / "lineage.parquet")
-    rows = [r["id"] for s in ("train", "dev", "test") for r in _parquet(finished.run_folder / "dataset" / f"{s}.parquet")]
+    rows = [
+        r["id"] for s in ("train", "dev", "test") for r in _parquet(finished.run_folder / "dataset" / f"{s}.parquet")
+    ]
     assert sorted(r["row"] for r in lineage) == sorted(rows)
     assert all(r["file"] == "tickets.json" and r["at"].startswith("/tickets/") for r in lineage)
 
@@ -116,14 +118,26 @@ def test_mlflow_has_one_parent_and_a_child_per_stage_and_arm(finished: Workspace
     experiment = client.get_experiment_by_name("desk")
     runs = client.search_runs([experiment.experiment_id])
     by_name = {r.info.run_name: r for r in runs}
-    assert sorted(by_name) == ["arm base", "arm few_shot", "arm tuned", "decide", "desk", "evaluate", "prepare", "train"]
+    assert sorted(by_name) == [
+        "arm base",
+        "arm few_shot",
+        "arm tuned",
+        "decide",
+        "desk",
+        "evaluate",
+        "prepare",
+        "train",
+    ]
     parent = by_name["desk"].info.run_id
     assert all(r.data.tags["mlflow.parentRunId"] == parent for n, r in by_name.items() if n != "desk")
     assert {r.info.status for r in runs} == {"FINISHED"}
     train = by_name["train"]
     assert train.data.params["lora.r"] == "4"
     assert train.data.params["world_size"] == "1"
-    assert len(client.get_metric_history(train.info.run_id, "train/loss")) == finished.manifest("adapter")["facts"]["steps"]
+    assert (
+        len(client.get_metric_history(train.info.run_id, "train/loss"))
+        == finished.manifest("adapter")["facts"]["steps"]
+    )
     keys = [set(by_name[f"arm {a}"].data.metrics) for a in ("base", "few_shot", "tuned")]
     assert keys[0] == keys[1] == keys[2]
     assert "quality/triage/label_accuracy" in keys[0]
@@ -209,11 +223,16 @@ def test_two_commands_on_one_run_folder_do_not_meet(workspace: Workspace) -> Non
         ("evaluate", "rank: 4", "rank: 5", "was|first"),
     ],
 )
-def test_mistakes_that_only_the_data_shows_are_exit_two(workspace: Workspace, stage: str, old: str, new: str, told: str) -> None:
+def test_mistakes_that_only_the_data_shows_are_exit_two(
+    workspace: Workspace, stage: str, old: str, new: str, told: str
+) -> None:
     if stage != "prepare":
         assert workspace.freehold("prepare", "desk.yaml").returncode == 0
     if new == "field: nothing":
-        workspace.edit("  - kind: draft_reply\n    options: {instruction: Answer., min_words: 5}\n", "  - kind: draft_reply\n    options: {min_words: 999}\n")
+        workspace.edit(
+            "  - kind: draft_reply\n    options: {instruction: Answer., min_words: 5}\n",
+            "  - kind: draft_reply\n    options: {min_words: 999}\n",
+        )
     workspace.edit(old, new)
     done = workspace.freehold(stage, "desk.yaml")
     assert done.returncode == 2, done.stderr[-1500:]
@@ -222,12 +241,21 @@ def test_mistakes_that_only_the_data_shows_are_exit_two(workspace: Workspace, st
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"), [("tokenizer.json", "has no tokenizer"), ("chat_template.jinja", "has no chat template"), ("model.safetensors", "has no safetensors")]
+    ("missing", "told"),
+    [
+        ("tokenizer.json", "has no tokenizer"),
+        ("chat_template.jinja", "has no chat template"),
+        ("model.safetensors", "has no safetensors"),
+    ],
 )
-def test_a_model_folder_that_lacks_a_part_is_told(workspace: Workspace, tmp_path: Path, missing: str, told: str) -> None:
+def test_a_model_folder_that_lacks_a_part_is_told(
+    workspace: Workspace, tmp_path: Path, missing: str, told: str
+) -> None:
     broken = make_tiny_model(tmp_path / "broken")
     (broken / missing).unlink()
-    workspace.recipe.write_text(re.sub(r"model: \{path: .*\}", f"model: {{path: {broken}}}", workspace.recipe.read_text()))
+    workspace.recipe.write_text(
+        re.sub(r"model: \{path: .*\}", f"model: {{path: {broken}}}", workspace.recipe.read_text())
+    )
     assert workspace.freehold("prepare", "desk.yaml").returncode == 0
     done = workspace.freehold("train", "desk.yaml")
     assert done.returncode == 2, done.stderr[-1500:]

@@ -27,14 +27,38 @@ def rows(number: int = 12) -> list[Row]:
         topic = list(TOPICS)[n % 3]
         prompt = ({"role": "system", "content": "Sort."}, {"role": "user", "content": TOPICS[topic].format(n=n)})
         answer = topic if n % 2 else REPLIES[topic].format(n=n)
-        made.append(Row(f"t/{n}", "t", prompt, ({"role": "assistant", "content": answer},), None, (), "shareable", "g", None, (), ()))  # type: ignore[arg-type]
+        made.append(
+            Row(
+                f"t/{n}",
+                "t",
+                prompt,
+                ({"role": "assistant", "content": answer},),
+                None,
+                (),
+                "shareable",
+                "g",
+                None,
+                (),
+                (),
+            )
+        )  # type: ignore[arg-type]
     return made
 
 
 def make(model: Path, tokenizer: Any, folder: Path, listen: Any = None, **settings: Any) -> Any:
     from pipelines.training import trainer
 
-    chosen = Training(**{"rank": 4, "max_length": 512, "global_batch": 4, "warmup_steps": 0, "save_every": 2, "learning_rate": 5e-3, **settings})
+    chosen = Training(
+        **{
+            "rank": 4,
+            "max_length": 512,
+            "global_batch": 4,
+            "warmup_steps": 0,
+            "save_every": 2,
+            "learning_rate": 5e-3,
+            **settings,
+        }
+    )
     callback = trainer.Losses(folder / "losses.jsonl", listen or (lambda _step, _values: None), lambda _step: None)
     return trainer.make(model, tokenizer, rows(), [], chosen, folder / "checkpoints", seed=1, callback=callback)
 
@@ -60,7 +84,7 @@ def test_rows_that_do_not_fit_are_dropped_by_reason_and_never_cut(tokenizer: Any
     assert tally.taken["rows"] == len(kept) + sum(tally.dropped.values())
     assert set(tally.dropped) <= {"longer_than_max_length", "prompt_leaves_no_room"}
     assert 0 < trained < total
-    with pytest.raises(PreflightError, match="none of 12 rows fits training.max_length 8"):
+    with pytest.raises(PreflightError, match=r"none of 12 rows fits training\.max_length 8"):
         fitting(rows(), tokenizer, max_length=8)
 
 
@@ -97,12 +121,17 @@ def test_packing_does_not_change_the_loss(tiny_model: Path, tokenizer: Any, tmp_
         made = make(tiny_model, tokenizer, tmp_path / str(packing), packing=packing)
         with torch.no_grad():
             one = torch.tensor(1)
-            return sum(float(made.compute_loss(made.model, dict(b), num_items_in_batch=one)) for b in made.get_train_dataloader())
+            return sum(
+                float(made.compute_loss(made.model, dict(b), num_items_in_batch=one))
+                for b in made.get_train_dataloader()
+            )
 
     assert total(True) == pytest.approx(total(False), rel=1e-5)
 
 
-def test_a_resumed_training_repeats_the_losses_to_the_last_digit(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> None:
+def test_a_resumed_training_repeats_the_losses_to_the_last_digit(
+    tiny_model: Path, tokenizer: Any, tmp_path: Path
+) -> None:
     settings: dict[str, Any] = {"global_batch": 1, "epochs": 3, "dropout": 0.1, "max_length": 256}
     whole = make(tiny_model, tokenizer, tmp_path / "whole", **settings)
     whole.train()
@@ -147,7 +176,9 @@ def test_two_processes_are_two_and_reach_the_loss_of_one(workspace: Workspace) -
     one = workspace.freehold("train", "desk.yaml")
     assert one.returncode == 0, one.stderr[-2000:]
     alone = losses(workspace.run_folder / "adapter")
-    workspace.edit("global_batch: 2, save_every: 50", f"global_batch: 2, save_every: 50, world_size: 2, launch: {launch}")
+    workspace.edit(
+        "global_batch: 2, save_every: 50", f"global_batch: 2, save_every: 50, world_size: 2, launch: {launch}"
+    )
     two = workspace.freehold("train", "desk.yaml")
     assert two.returncode == 0, two.stderr[-2000:]
     assert workspace.manifest("adapter")["facts"]["world_size"] == 2

@@ -38,13 +38,20 @@ def vllm(model: Path, log: Path) -> Iterator[str]:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     line = [
-        os.path.abspath(PYTHON or ""), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "base",
+        str(Path(PYTHON or "").absolute()), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "base",
         "--enable-lora", "--max-lora-rank", "8", "--max-loras", "2", "--max-cpu-loras", "8", "--dtype", "float32",
         "--max-model-len", "1024", "--host", "127.0.0.1", "--port", str(port), "--api-key", KEY,
     ]  # fmt: skip
-    environment = {**os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    environment = {
+        **os.environ,
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
     with log.open("w") as out:
-        process = subprocess.Popen(line, cwd=log.parent, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            line, cwd=log.parent, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
             url = f"http://127.0.0.1:{port}"
             for _ in range(600):
@@ -92,7 +99,9 @@ def candidate(workspace: Workspace, adapter: Path | None = None, name: str | Non
 
     recipe = recipe_file.load(workspace.recipe)
     recipe = recipe.model_copy(update={"workdir": workspace.run_folder})
-    made = promote._candidate(recipe, promote._settings(recipe), artifacts.need(stages.folder(recipe, "train"), "train"))
+    made = promote._candidate(
+        recipe, promote._settings(recipe), artifacts.need(stages.folder(recipe, "train"), "train")
+    )
     return replace(made, **({"adapter": adapter} if adapter else {}), **({"name": name} if name else {}))
 
 
@@ -160,7 +169,11 @@ def test_ghost_layers_are_refused_by_preflight_and_live(fleet: dict[str, Any], t
     from pipelines.serving import preflight
     from pipelines.serving.preflight import AdapterError
 
-    ghost = changed(fleet, tmp_path, lambda t: {k.replace(".layers.0.", ".layers.7.").replace(".layers.1.", ".layers.8."): v for k, v in t.items()})
+    ghost = changed(
+        fleet,
+        tmp_path,
+        lambda t: {k.replace(".layers.0.", ".layers.7.").replace(".layers.1.", ".layers.8."): v for k, v in t.items()},
+    )
     made = candidate(fleet["workspace"])
     with pytest.raises(AdapterError, match="a layer that the base does not have"):
         preflight.check(ghost, made.base.folder, base_name=made.base.name, max_rank=8)
