@@ -39,6 +39,8 @@ def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]
         inputs = {"decision": decision.content_sha256, "adapter": adapter.content_sha256}
         with tracked_stage(recipe, how.recipe_path, "promote", inputs) as tracked:
             model_id = tracked.model_id(adapter.content_sha256)
+            if decision.facts["verdict"] == "self_host":
+                override = None  # nothing was overridden
             tags = {
                 "freehold.adapter_sha256": adapter.content_sha256,
                 "freehold.dataset_sha256": adapter.inputs["dataset"],
@@ -139,6 +141,7 @@ def _candidate(recipe: Recipe, settings: Promotion, adapter: artifacts.Manifest)
         golden=tuple(golden.load(stages.folder(recipe, "evaluate") / "golden.jsonl")),
         logprob_tolerance=settings.logprob_tolerance,
         work=work,
+        previous=current["name"] if (current := _current(recipe)) else None,
     )
 
 

@@ -155,9 +155,15 @@ tasks:
     max_test_rows: 2
 model: {{path: {model}}}
 training: {{rank: 4, alpha: 8, learning_rate: 5.0e-3, max_length: 512, global_batch: 2, eval_every: 4, save_every: 4, warmup_steps: 2}}
-evaluation: {{arms: [base, few_shot, tuned], few_shot_examples: 3, max_new_tokens: 8, batch_size: 2, golden_prompts: 2}}
+evaluation:
+  arms: [base, few_shot, tuned, api]
+  few_shot_examples: 3
+  max_new_tokens: 8
+  batch_size: 2
+  golden_prompts: 2
+  api: {{label_mode: systemone, price_as: {{provider: openai, model: gpt-4o-mini}}, concurrency: 2}}
 decision:
-  baseline: base
+  baseline: api
   must_pass: [task=triage]
   metrics: {{triage: label_accuracy, draft_reply: chrf}}
   min_items: 10

@@ -25,3 +25,4 @@ class Candidate:
     golden: tuple[Golden, ...]
     logprob_tolerance: float
     work: Path  # scratch for logs
+    previous: str | None = None  # the version that the alias points at now

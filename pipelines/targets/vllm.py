@@ -44,7 +44,8 @@ def promote(
     seen = f"{(served_dir or str(path.parent)).rstrip('/')}/{path.name}"
     fleet = [Replica(url, api_key_env, timeout_s) for url in replicas]
     checks += prove(fleet, candidate, base_model, seen)
-    move_alias(fleet, candidate.alias, seen, previous=None)
+    before = f"{Path(seen).parent}/{_safe(candidate.previous)}" if candidate.previous else None
+    move_alias(fleet, candidate.alias, seen, previous=before)
     return [*checks, f"alias: {candidate.alias} -> {candidate.name} on {len(fleet)} replica(s)"]
 
 

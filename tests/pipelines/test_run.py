@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,7 +110,7 @@ def test_a_changed_arm_is_asked_again_and_the_others_are_not(copied: Workspace) 
     changed = {json.loads(a)["arm"] for a, b in zip(before, after, strict=True) if a != b}
     assert changed <= {"few_shot"}
     manifest = copied.manifest("report")
-    assert set(manifest["facts"]["arms"]) == {"base", "few_shot", "tuned"}
+    assert set(manifest["facts"]["arms"]) == {"base", "few_shot", "tuned", "api"}
 
 
 def test_mlflow_has_one_parent_and_a_child_per_stage_and_arm(finished: Workspace) -> None:
@@ -119,6 +121,7 @@ def test_mlflow_has_one_parent_and_a_child_per_stage_and_arm(finished: Workspace
     runs = client.search_runs([experiment.experiment_id])
     by_name = {r.info.run_name: r for r in runs}
     assert sorted(by_name) == [
+        "arm api",
         "arm base",
         "arm few_shot",
         "arm tuned",
@@ -139,11 +142,11 @@ def test_mlflow_has_one_parent_and_a_child_per_stage_and_arm(finished: Workspace
         == finished.manifest("adapter")["facts"]["steps"]
     )
     keys = [set(by_name[f"arm {a}"].data.metrics) for a in ("base", "few_shot", "tuned")]
-    assert keys[0] == keys[1] == keys[2]
+    assert keys[0] == keys[1] == keys[2] == set(by_name["arm api"].data.metrics)
     assert "quality/triage/label_accuracy" in keys[0]
     assert by_name["evaluate"].inputs.dataset_inputs
-    (model,) = client.search_logged_models([experiment.experiment_id])
-    assert model.name == "desk-adapter"
+    models = client.search_logged_models([experiment.experiment_id])
+    assert sorted(m.name for m in models) == ["api-stand-in", "desk-adapter"]
 
 
 def test_promotion_needs_a_passing_decision_or_a_recorded_reason(copied: Workspace) -> None:
@@ -277,3 +280,41 @@ def test_internal_notes_bots_and_automatic_replies_never_reach_a_row(workspace: 
         assert planted not in str(_parquet(workspace.run_folder / "dataset" / f"{split}.parquet"))
     dropped = workspace.manifest("dataset")["counts"]["read desk"]["dropped"]
     assert dropped == {"bot_message": 1, "internal_note": 2, "system_message": 1}
+
+
+def test_replay_with_sockets_blocked_recomputes_the_report(copied: Workspace) -> None:
+    copied.edit("golden_prompts: 2", "golden_prompts: 3")
+    program = (
+        "import socket, sys\n"
+        "def refuse(*a, **k): raise AssertionError('a socket was opened')\n"
+        "socket.socket.connect = socket.create_connection = refuse\n"
+        "sys.argv = ['freehold', 'evaluate', 'desk.yaml', '--replay']\n"
+        "from pipelines import cli; cli.main()"
+    )
+    before = copied.manifest("report")["files"]["answers.jsonl"]["sha256"]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=copied.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert copied.manifest("report")["files"]["answers.jsonl"]["sha256"] == before
+
+
+def test_the_stand_in_is_labelled_everywhere_and_its_calls_have_a_receipt(finished: Workspace) -> None:
+    page = (finished.run_folder / "decision" / "report.html").read_text()
+    assert "Stand-in." in page
+    assert json.loads((finished.run_folder / "decision" / "decision.json").read_text())["stand_in"] is True
+    (receipt,) = json.loads((finished.run_folder / "report" / "egress.json").read_text())
+    assert receipt["stand_in"] is True
+    assert receipt["destination"].startswith("http://127.0.0.1:")
+    assert receipt["rows"] == finished.manifest("report")["counts"]["items"]
+
+
+def test_a_full_disk_is_one_message_and_nothing_is_lost(copied: Workspace) -> None:
+    copied.edit("min_items: 10", "min_items: 11")
+    (copied.run_folder / "tracking.json.partial").symlink_to("/dev/full")
+    done = copied.freehold("decide", "desk.yaml")
+    assert done.returncode == 2, done.stderr[-1500:]
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    (copied.run_folder / "tracking.json.partial").unlink()
+    assert copied.freehold("decide", "desk.yaml").returncode in (0, 3, 4)

@@ -45,7 +45,7 @@ def rows(number: int = 12) -> list[Row]:
     return made
 
 
-def make(model: Path, tokenizer: Any, folder: Path, listen: Any = None, **settings: Any) -> Any:
+def make(model: Path, tokenizer: Any, folder: Path, dev: list[Row] | None = None, **settings: Any) -> Any:
     from pipelines.training import trainer
 
     chosen = Training(
@@ -59,8 +59,8 @@ def make(model: Path, tokenizer: Any, folder: Path, listen: Any = None, **settin
             **settings,
         }
     )
-    callback = trainer.Losses(folder / "losses.jsonl", listen or (lambda _step, _values: None), lambda _step: None)
-    return trainer.make(model, tokenizer, rows(), [], chosen, folder / "checkpoints", seed=1, callback=callback)
+    callback = trainer.Losses(folder / "losses.jsonl", lambda _step, _values: None, lambda _step: None)
+    return trainer.make(model, tokenizer, rows(), dev or [], chosen, folder / "checkpoints", seed=1, callback=callback)
 
 
 def losses(folder: Path) -> list[float]:
@@ -204,3 +204,21 @@ def test_local_label_scores_are_the_models_own_log_probabilities(tiny_model: Pat
                 logprobs = torch.log_softmax(plain(torch.tensor([ids])).logits[0].float(), -1)
             whole = sum(float(logprobs[len(ids) - len(choice) + i - 1, t]) for i, t in enumerate(choice))
             assert score == pytest.approx(whole, abs=1e-4)
+
+
+def test_training_stops_early_and_keeps_the_best(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "global_batch": 1,
+        "epochs": 30,
+        "learning_rate": 0.1,
+        "eval_every": 2,
+        "save_every": 2,
+        "patience": 2,
+    }
+    made = make(tiny_model, tokenizer, tmp_path, dev=rows(24)[12:], max_length=256, **settings)
+    result = made.train()
+    logged = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
+    found = [x["dev/loss"] for x in logged if "dev/loss" in x]
+    assert result.global_step < 30 * len(made.train_dataset)
+    assert len(found) >= 3
+    assert made.evaluate()["eval_loss"] == pytest.approx(min(found), rel=1e-4)
