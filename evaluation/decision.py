@@ -69,15 +69,16 @@ def decide(view: View, gates: Gates) -> Decision:
         verdict = "api"
     elif missing or not required or any(d.verdict == "undecided" for d in required):
         verdict = "undecided"
-    return Decision(verdict, _overall(verdict, required, missing), decided, gates)
+    return Decision(verdict, _overall(verdict, gates.baseline, required, missing), decided, gates)
 
 
-def _overall(verdict: Verdict, required: Sequence[SliceDecision], missing: Sequence[str]) -> str:
+def _overall(verdict: Verdict, baseline: str, required: Sequence[SliceDecision], missing: Sequence[str]) -> str:
+    named = "the API" if baseline == "api" else f"the {baseline} arm"
     if verdict == "self_host":
-        return "Every must-pass slice is non-inferior to the API: the tuned model may replace it there."
+        return f"Every must-pass slice is non-inferior to {named}: the tuned model may replace it there."
     if verdict == "api":
         worst = next(d for d in required if d.verdict == "api")
-        return f"Stay on the API: {worst.sentence}"
+        return f"Stay on {named}: {worst.sentence}"
     if missing:
         return f"Undecided: the test set has no item in {', '.join(missing)}."
     open_ = next((d for d in required if d.verdict == "undecided"), None)

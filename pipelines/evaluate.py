@@ -210,16 +210,17 @@ class _Session:
 
     def _asked(self, arm: str) -> Asked:
         settings = self.recipe.evaluation
-        number = (
-            settings.few_shot_examples
-            if arm == "few_shot"
-            else settings.api.examples
-            if arm == "api" and settings.api
-            else 0
+        number = {"few_shot": settings.few_shot_examples, "api": settings.api.examples if settings.api else 0}.get(
+            arm, 0
         )
         shown = {
-            t: examples.choose(self.train, t, number=number, seed=self.recipe.seed)
-            for t in {i.task for i in self.items}
+            item.task: examples.choose(
+                self.train,
+                item.task,
+                number=number if item.choices else min(number, settings.few_shot_replies),
+                seed=self.recipe.seed,
+            )
+            for item in {i.task: i for i in self.items}.values()
         }
         return [(i, examples.with_examples(i.prompt, shown[i.task])) for i in self.items]
 
