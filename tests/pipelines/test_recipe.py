@@ -67,7 +67,7 @@ def mistakes(tmp_path: Path, old: str, new: str) -> str:
         ("custom_fields:", "custom_field:", "sources.0.options.custom_field: unknown key. Did you mean 'custom_fields'?"),
         ("label_accuracy", "accuracy", "decision.metrics.triage: 'accuracy' is not one of"),
         ("must_pass: [task=triage]", "must_pass: [task=trage]", "names no task"),
-        ("baseline: base", "baseline: api", "decision compares 'api', but evaluation.arms is"),
+        ("arms: [base, few_shot, tuned, api]", "arms: [base, few_shot, tuned]", "decision compares 'api', but evaluation.arms is"),
         ("global_batch: 2", "global_batch: 3, device_batch: 2", "global_batch 3 is not a multiple"),
         ("2026-02-10T00:00:00Z", "2026-02-10T00:00:00", "test_from needs a time zone"),
         ("name: desk\nseed", "name: Desk Name\nseed", "/r.yaml:1: name: String should match pattern"),
