@@ -10,8 +10,11 @@ from contextlib import contextmanager
 SECONDS_BETWEEN_LINES = 10.0
 
 
+Update = Callable[..., None]  # update(done) or update(done, total): the total may be known only later
+
+
 @contextmanager
-def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+def progress(label: str, total: int | None = None) -> Iterator[Update]:
     """A function that takes how much is done so far, out of `total` where that is known."""
     if sys.stderr.isatty():
         with _bar(label, total) as update:
@@ -21,14 +24,14 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
 
 
 @contextmanager
-def _bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def _bar(label: str, total: int | None) -> Iterator[Update]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        yield lambda done, total=None: bar.update(task, completed=done, total=total)
 
 
 class _Lines:
@@ -36,7 +39,8 @@ class _Lines:
         self._label, self._total = label, total
         self._started = self._last = time.monotonic()
 
-    def __call__(self, done: int) -> None:
+    def __call__(self, done: int, total: int | None = None) -> None:
+        self._total = total or self._total
         now = time.monotonic()
         if now - self._last < SECONDS_BETWEEN_LINES:
             return

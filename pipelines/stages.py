@@ -69,6 +69,7 @@ def run(name: str, recipe: Recipe, how: How) -> Outcome:
         if done is not None and done.inputs == inputs:
             how.on_event(f"{name}: unchanged, kept {out}")
             return Outcome(name, out, done, skipped=True)
+        how.on_event(f"{name}: begins")
         from pipelines.tracking import tracked_stage
 
         partial = artifacts.open_partial(out, inputs)

@@ -19,6 +19,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from data_prep.records import Row
+from pipelines.progress import Update
 from pipelines.recipe import Training
 
 
@@ -53,9 +54,7 @@ class CompletionHeadTrainer(SFTTrainer):
 class Losses(TrainerCallback):
     """Losses by step: into a JSONL file that a resumed run goes on with, and to whoever listens."""
 
-    def __init__(
-        self, file: Path, listen: Callable[[int, dict[str, float]], None], update: Callable[[int], None]
-    ) -> None:
+    def __init__(self, file: Path, listen: Callable[[int, dict[str, float]], None], update: Update) -> None:
         self._file, self._listen, self._update = file, listen, update
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -83,7 +82,7 @@ class Losses(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
-            self._update(state.global_step)
+            self._update(state.global_step, state.max_steps)
 
 
 def precision(settings: Training) -> torch.dtype:

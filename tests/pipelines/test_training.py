@@ -59,7 +59,7 @@ def make(model: Path, tokenizer: Any, folder: Path, dev: list[Row] | None = None
             **settings,
         }
     )
-    callback = trainer.Losses(folder / "losses.jsonl", lambda _step, _values: None, lambda _step: None)
+    callback = trainer.Losses(folder / "losses.jsonl", lambda _step, _values: None, lambda _step, _total: None)
     return trainer.make(model, tokenizer, rows(), dev or [], chosen, folder / "checkpoints", seed=1, callback=callback)
 
 
