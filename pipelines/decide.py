@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from evaluation import cost, decision
 from evaluation.report import render
 from pipelines import artifacts, stages
-from pipelines.evaluate import read_view
 from pipelines.recipe import Recipe
+from pipelines.report_folder import read_view
 from pipelines.stages import How, Made
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ from data_prep.dataset import load_rows
 from data_prep.records import ChatMessage, Row, UserError
 from evaluation import examples, summary
 from evaluation.cost import self_hosted
-from evaluation.results import TIMED, Answer, AnswerFile, Item, Score, items
-from pipelines import artifacts, stages
+from evaluation.results import Answer, AnswerFile, Item, items
+from pipelines import artifacts, report_folder, stages
 from pipelines.progress import progress
 from pipelines.recipe import Api, Recipe
 from pipelines.stages import How, Made
@@ -55,7 +55,15 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     found = session.answers()
     scored = summary.scores(session.items, found, recipe.evaluation.arms)
     view = summary.View.of(session.items, found.values(), scored)
-    _write(out, recipe, session, view, scored)
+    report_folder.write(
+        out,
+        view,
+        scored,
+        arms=recipe.evaluation.arms,
+        candidate=recipe.decision.candidate,
+        receipts=session.receipts,
+        seed=recipe.seed,
+    )
     _track(recipe, out, tracked, view)
     facts = {
         "stand_in": recipe.evaluation.api is not None
@@ -70,7 +78,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     return Made(
         counts={"items": len(session.items), "errors": errors},
         facts=facts,
-        timed=["timings.jsonl", "speed.json", "egress.json"],
+        timed=report_folder.TIMED_FILES,
         scratch=["raw"],
     )
 
@@ -247,7 +255,7 @@ class _Session:
         if arm == "api":
             self.prices = manifest.facts.get("prices")
             self.receipts = json.loads((last / "egress.json").read_text())
-        return [a for a in read_report(last) if a.arm == arm]
+        return [a for a in report_folder.read_answers(last) if a.arm == arm]
 
     def _file(self, arm: str) -> Path:
         return self.out / "raw" / f"{arm}-{self.keys[arm][:12]}.jsonl"
@@ -293,55 +301,6 @@ def _choices(train: Sequence[Row]) -> dict[str, tuple[str, ...]]:
 
 def _base_url(api: Api) -> str | None:
     return (os.environ.get(api.base_url_env) if api.base_url_env else None) or api.base_url
-
-
-def _write(out: Path, recipe: Recipe, session: _Session, view: summary.View, scored: list[Score]) -> None:
-    arms = recipe.evaluation.arms
-    ordered = [view.answers[arm, i.id] for arm in arms for i in session.items if (arm, i.id) in view.answers]
-    _jsonl(out / "items.jsonl", [asdict(i) for i in session.items])
-    _jsonl(out / "answers.jsonl", [{k: v for k, v in asdict(a).items() if k not in TIMED} for a in ordered])
-    _jsonl(
-        out / "timings.jsonl", [{"item": a.item, "arm": a.arm, **{k: getattr(a, k) for k in TIMED}} for a in ordered]
-    )
-    _jsonl(out / "scores.jsonl", [asdict(s) for s in scored])
-    others = [arm for arm in arms if arm != recipe.decision.candidate]
-    quality = {
-        "arms": summary.arm_table(view, arms),
-        "differences": summary.difference_table(view, recipe.decision.candidate, others, seed=recipe.seed),
-    }
-    artifacts.write_text(out / "quality.json", json.dumps(quality, indent=1))
-    artifacts.write_text(out / "speed.json", json.dumps(summary.speed_table(view, arms), indent=1))
-    artifacts.write_text(out / "egress.json", json.dumps(session.receipts, indent=1))
-
-
-def _jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
-    artifacts.write_text(
-        path, "".join(json.dumps(r, default=str, ensure_ascii=False, sort_keys=True) + "\n" for r in rows)
-    )
-
-
-def read_report(folder: Path) -> list[Answer]:
-    """The stored answers of a report, with their timings."""
-    timings = {(t["arm"], t["item"]): t for t in _read_jsonl(folder / "timings.jsonl")}
-    found = []
-    for data in _read_jsonl(folder / "answers.jsonl"):
-        timed = {k: timings[data["arm"], data["item"]][k] for k in TIMED}
-        found.append(Answer(**{**data, "usd": Decimal(data["usd"]) if data["usd"] is not None else None}, **timed))
-    return found
-
-
-def read_view(folder: Path) -> summary.View:
-    """A report as the statistics see it."""
-    listed = [
-        Item(**{**i, "prompt": tuple(i["prompt"]), "choices": tuple(i["choices"]), "slices": tuple(i["slices"])})
-        for i in _read_jsonl(folder / "items.jsonl")
-    ]
-    scored = [Score(**s) for s in _read_jsonl(folder / "scores.jsonl")]
-    return summary.View.of(listed, read_report(folder), scored)
-
-
-def _read_jsonl(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def arm_metrics(
