@@ -39,6 +39,7 @@ SECRETS = re.compile(
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}|\bglpat-[A-Za-z0-9_-]{16,}"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[A-Za-z0-9_-]{30,}|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bhf_[A-Za-z0-9]{20,}"
     r"|\bnpm_[A-Za-z0-9]{30,}|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|\bdop_v1_[a-f0-9]{40,})"
+    r"|(?P<vendor_key>\b[a-z]{2,12}_(?:live|test|prod|secret|key)_[A-Za-z0-9]{12,})"
     r"|(?P<jwt>\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})"
     r"|(?P<bearer>\b[Bb]earer [A-Za-z0-9._~+/-]{16,}=*)"
     r"|(?P<url_password>(?<=://)[^\s/:@]{1,80}:[^\s/@]{1,80}(?=@))"
@@ -48,10 +49,15 @@ SPOKEN_PASSWORD = re.compile(
     r"(?: (?:for|to|of|von|für) [\w' .-]{1,30}?)?\s*(?:is|was|lautet|ist|war|=|:|est|es)\s*:?\s*[\"'`„“]?)"
     r"((?=[^\s\"'`“”]*[\d!@#$%&*_+=?-])[^\s\"'`“”]{4,64}[^\s\"'`“”.,;:!?)])"
 )
+# Said without a verb ("network HomeNet, password blue-Kettle-77"): then the word must hold a letter and a digit.
+BARE_PASSWORD = re.compile(
+    r"(?i)\b((?:pass ?word|passwort|kennwort|passwd|pwd|passphrase|wi-?fi key|wlan-?schlüssel)\s*[(\"'„“]?\s*)"
+    r"((?=[^\s]*\d)(?=[^\s\d]*[a-z])[^\s\"'()“”]{5,64}[^\s\"'()“”.,;:!?])"
+)
 EMAIL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
 IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
 CARD = re.compile(r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])")
-IPV4 = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])")
+IPV4 = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\d|\.\d)")
 MAC = re.compile(r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b")
 SSN = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
 PHONE = re.compile(
@@ -164,6 +170,7 @@ class Redactor:
             return text
         text = SECRETS.sub(self._placeholder("secret"), text)
         text = SPOKEN_PASSWORD.sub(self._password, text)
+        text = BARE_PASSWORD.sub(self._password, text)
         if "@" in text:
             text = EMAIL.sub(self._sub("email", self.surrogates.email), text)
         if any(c.isdigit() for c in text):
