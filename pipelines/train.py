@@ -99,6 +99,10 @@ def _main(recipe_path: Path) -> None:
     if os.environ.get("FREEHOLD_STAGE_RUN"):
         work(recipe, out.with_name(out.name + ".partial"), os.environ["FREEHOLD_STAGE_RUN"])
         return
+    done = artifacts.read_manifest(out)
+    if done is not None and done.inputs == chosen:
+        stages.log.info("train: unchanged, kept %s", out)
+        return
     # launched by hand: this process group is the whole stage; rank 0 alone writes artifacts and MLflow
     if rank() != 0:
         work(recipe, out.with_name(out.name + ".partial"), None)
