@@ -59,6 +59,13 @@ def folder(recipe: Recipe, stage: str) -> Path:
     return recipe.run_folder / FOLDERS[stage]
 
 
+def finish(out: Path, name: str, inputs: dict[str, str], made: Made) -> artifacts.Manifest:
+    """Move a stage's partial folder into place."""
+    return artifacts.finish(
+        out, name, inputs, timed=made.timed, counts=made.counts, facts=made.facts, scratch=made.scratch
+    )
+
+
 def run(name: str, recipe: Recipe, how: How) -> Outcome:
     """Run one stage, or find that it is done. Holds the run folder's lock while it works."""
     stage: Stage = importlib.import_module(f"pipelines.{name}")
@@ -75,8 +82,6 @@ def run(name: str, recipe: Recipe, how: How) -> Outcome:
         partial = artifacts.open_partial(out, inputs)
         with tracked_stage(recipe, how.recipe_path, name, inputs) as tracked:
             made = stage.run(recipe, partial, tracked, how)
-            manifest = artifacts.finish(
-                out, name, inputs, timed=made.timed, counts=made.counts, facts=made.facts, scratch=made.scratch
-            )
+            manifest = finish(out, name, inputs, made)
             tracked.finished(manifest)
         return Outcome(name, out, manifest, skipped=False)

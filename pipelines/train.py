@@ -63,6 +63,11 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         raise UserError(refused.read_text())
     if done.returncode != 0:
         raise RuntimeError(f"the training processes ended with exit code {done.returncode}; their output is above")
+    return _made(out, tracked)
+
+
+def _made(out: Path, tracked: StageRun) -> Made:
+    """What the processes left in the partial folder, with its parameters logged."""
     facts = json.loads((out / "facts.json").read_text())
     tracked.params({f"lora.{k}": v for k, v in facts["lora"].items()} | {"world_size": facts["world_size"]})
     return Made(counts=facts["rows"], facts=facts, timed=["speed.json"], scratch=["checkpoints"])
@@ -111,12 +116,7 @@ def _main(recipe_path: Path) -> None:
         artifacts.open_partial(out, chosen)
         with tracked_stage(recipe, recipe_path, "train", chosen) as tracked:
             work(recipe, out.with_name(out.name + ".partial"), tracked.run_id)
-            facts = json.loads((out.with_name(out.name + ".partial") / "facts.json").read_text())
-            tracked.params({f"lora.{k}": v for k, v in facts["lora"].items()} | {"world_size": facts["world_size"]})
-            manifest = artifacts.finish(
-                out, "train", chosen, timed=["speed.json"], counts=facts["rows"], facts=facts, scratch=["checkpoints"]
-            )
-            tracked.finished(manifest)
+            tracked.finished(stages.finish(out, "train", chosen, _made(out.with_name(out.name + ".partial"), tracked)))
 
 
 def rank() -> int:

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,6 +210,3 @@ def tally() -> Any:
     from data_prep.records import Tally
 
     return Tally()
-
-
-Reader = Callable[..., list[Any]]
