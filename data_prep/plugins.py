@@ -9,9 +9,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import json
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, create_model
@@ -40,8 +42,19 @@ def load(package: str, name: str, function: str) -> Callable[..., Any]:
         raise UnknownPlugin(
             f"{name!r} is not one of {known}.{hint} A new one is one file: {Path(*package.split('.'), name)}.py"
         )
-    loaded: Callable[..., Any] = getattr(importlib.import_module(f"{package}.{name}"), function)
+    loaded: Callable[..., Any] = getattr(module(package, name), function)
     return loaded
+
+
+def module(package: str, name: str) -> ModuleType:
+    """A plug-in's module, for what it may have besides its function."""
+    return importlib.import_module(f"{package}.{name}")
+
+
+def options(function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Options as JSON gives them, validated against the function's signature and complete with its defaults."""
+    model = options_model(function).model_validate_json(json.dumps(given, default=str), strict=True)
+    return {name: getattr(model, name) for name in type(model).model_fields}
 
 
 def options_model(function: Callable[..., Any]) -> type[BaseModel]:

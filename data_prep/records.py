@@ -14,6 +14,9 @@ Role = Literal["customer", "agent", "bot", "system"]
 Kind = Literal["ticket", "document"]
 Sensitivity = Literal["shareable", "local_only"]
 Split = Literal["train", "dev", "test"]
+# Who really wrote a message: a person, a macro that an agent applied, a rule or auto-responder, or the merging of tickets.
+# Readers set what the export says; the rest is recognised from the text (data_prep.clean.is_automatic).
+Origin = Literal["person", "macro", "automatic", "merge"]
 
 
 class UserError(Exception):
@@ -45,11 +48,14 @@ class Message:
     created: datetime | None
     text: str
     html: bool = False
+    origin: Origin = "person"
+    attachments: tuple[str, ...] = ()  # file names
+    pointer: Pointer | None = None  # where this message stands; None: where its record stands
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A participant as the export knows them: what must not survive redaction."""
+    """A participant as the export knows them: what must not survive redaction. `id` is the source's."""
 
     id: str
     names: tuple[str, ...] = ()
@@ -59,7 +65,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One ticket thread or one document, as read. `group` is the customer (or the document's path)."""
+    """One ticket thread or one document, as read. `group` is the customer (or the document's path).
+
+    fields: what tasks may ask for (labels, product, version), by lower-case name. A document's `url` and `updated` go there too.
+    """
 
     id: str
     kind: Kind
@@ -71,6 +80,10 @@ class Record:
     fields: dict[str, str] = field(default_factory=dict)
     solved: bool = False
     people: tuple[Person, ...] = ()
+    reopened: bool = False
+    satisfaction: Literal["good", "bad"] | None = None  # None: not asked, not answered, or neither
+    resolution: str = ""  # a human's closing note or summary, as plain text or Markdown
+    links: tuple[str, ...] = ()  # the source's ids of duplicates, clones and merged tickets: one group with this record
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +94,17 @@ class Turn:
     public: bool
     created: datetime | None
     text: str
+    origin: Origin = "person"
+    attachments: tuple[str, ...] = ()
+    pointer: Pointer | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """A record without raw personal data. `group` is a surrogate; `masked` counts what was found, by kind."""
+    """A record without raw personal data. `group` is a surrogate; `masked` counts what was found, by kind.
+
+    subjects: keyed hashes of everybody the record tells of, for `freehold forget`. sensitivity: by the recipe's rules.
+    """
 
     id: str
     kind: Kind
@@ -98,6 +117,12 @@ class Redacted:
     solved: bool
     language: str
     masked: dict[str, int]
+    reopened: bool = False
+    satisfaction: Literal["good", "bad"] | None = None
+    resolution: str = ""
+    sensitivity: Sensitivity = "shareable"
+    links: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
 
     @property
     def first_customer_text(self) -> str | None:
@@ -126,11 +151,25 @@ class Row:
     created: datetime | None
     record_ids: tuple[str, ...]
     spans: tuple[Pointer, ...]
+    made_by: str = "human"  # "human", "extractive", or the model that wrote the answer
 
     @property
     def reference(self) -> str:
         """The text a perfect answer would be compared with."""
         return self.completion[-1]["content"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a task asks a teacher model. `text` is what the answer must be grounded in; `span` is where it stands."""
+
+    id: str
+    task: str
+    record: str
+    prompt: tuple[ChatMessage, ...]
+    text: str
+    span: Pointer
+    sensitivity: Sensitivity
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +181,20 @@ class Dropped:
     detail: str = ""
 
 
+EXAMPLES = 5
+
+
 @dataclass(slots=True)
 class Tally:
-    """What a step took in and what it dropped by reason, with a few places as examples: nothing vanishes."""
+    """What a step took in and what it dropped by reason, with a few places as examples: nothing vanishes.
+
+    max_bad_records: how many broken records a source may hold before it stops.
+    """
 
     taken: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    max_bad_records: int = 20
 
     def seen(self, what: str, number: int = 1) -> None:
         self.taken[what] += number
@@ -159,9 +205,19 @@ class Tally:
         if messages:
             self.dropped["message_of_dropped_ticket"] += messages
         shown = self.examples.setdefault(dropped.reason, [])
-        if len(shown) < 5:
+        if len(shown) < EXAMPLES:
             shown.append(
                 f"{dropped.pointer.file} {dropped.pointer.at}" + (f" ({dropped.detail[:80]})" if dropped.detail else "")
+            )
+
+    def broken(self, where: Pointer, found: str) -> None:
+        """Count a record that cannot be read. Raises SourceError beyond max_bad_records: that export is not whole."""
+        self.seen("broken records")
+        self.drop(Dropped("broken_record", where, found))
+        if self.dropped["broken_record"] > self.max_bad_records:
+            raise SourceError(
+                f"{where.file}: {where.at}: {found}; more than {self.max_bad_records} records of this source are broken."
+                " Export it again, or raise `dataset.max_bad_records` in the recipe."
             )
 
     def add(self, other: Tally) -> None:
@@ -169,4 +225,4 @@ class Tally:
         self.dropped += other.dropped
         for reason, examples in other.examples.items():
             shown = self.examples.setdefault(reason, [])
-            shown.extend(examples[: 5 - len(shown)])
+            shown.extend(examples[: EXAMPLES - len(shown)])

@@ -5,19 +5,22 @@ kept apart from the data, so that the same person is the same person in every ti
 still learns what a name or an order looks like. Secrets get a placeholder: nobody should learn their shape. Price: whoever
 holds the key can test a guess. Revisit if a regulator asks for irreversible data; then throw the key away.
 
-Order matters: secrets first (they contain digits and @), then structured kinds with their checksums, then the people that
-the export itself names, which removes more names than a language model does and masks no product names.
+What an engine of data_prep.pii finds goes first; then the people whom the export itself names, which removes more names than
+a language model does and masks no product names; then everybody else whom any source knows by full name.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from data_prep.people import ALSO_A_WORD, GAP, NOT_A_NAME, Directory, digits_of, identity, without_accents, words_of
+from data_prep.pii import Found, core, without_overlap
 from data_prep.records import Person
 
 FIRST_NAMES = (
@@ -31,51 +34,11 @@ LAST_NAMES = (
     " Moreau Nagy Nilsen Novak Olsen Orsini Pavel Peters Prado Quist Ramos Reiter Ricci Roth Sala Santos Seidel Silva Solberg"
     " Sommer Stein Toth Varga Vidal Vogel Weber Winter Zanetti"
 ).split()
-
-# A secret's pattern must anchor on what only a secret has: entropy alone flags "restart the server".
-SECRETS = re.compile(
-    r"(?P<private_key>-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----[\s\S]{0,6000}?(?:-----END (?:[A-Z]+ )?PRIVATE KEY-----|\Z))"
-    r"|(?P<api_key>\b(?:sk|pk|rk)[-_](?:proj-|live_|test_|ant-)?[A-Za-z0-9_-]{16,}"
-    r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}|\bglpat-[A-Za-z0-9_-]{16,}"
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[A-Za-z0-9_-]{30,}|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bhf_[A-Za-z0-9]{20,}"
-    r"|\bnpm_[A-Za-z0-9]{30,}|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|\bdop_v1_[a-f0-9]{40,})"
-    r"|(?P<vendor_key>\b[a-z]{2,12}_(?:live|test|prod|secret|key)_[A-Za-z0-9]{12,})"
-    r"|(?P<jwt>\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})"
-    r"|(?P<bearer>\b[Bb]earer [A-Za-z0-9._~+/-]{16,}=*)"
-    r"|(?P<url_password>(?<=://)[^\s/:@]{1,80}:[^\s/@]{1,80}(?=@))"
+STREETS = "Alder Birch Cedar Elm Hazel Juniper Larch Linden Maple Oak Poplar Rowan Spruce Willow".split()
+ADDRESSED = re.compile(
+    r"(?:\b(?:Hi|Hey|Dear|Hello|Thanks|Thank you|Hallo|Liebe[r]?|Bonjour|Hola|Regards,?|Cheers,?)\s|\n\s*|@)\Z"
 )
-SPOKEN_PASSWORD = re.compile(
-    r"(?i)\b((?:pass ?word|passwort|kennwort|passwd|pwd|passphrase|mot de passe|contraseña|wi-?fi key|wlan-?schlüssel|pin(?: code)?)"
-    r"(?: (?:for|to|of|von|für) [\w' .-]{1,30}?)?\s*(?:is|was|lautet|ist|war|=|:|est|es)\s*:?\s*[\"'`„“]?)"
-    r"((?=[^\s\"'`“”]*[\d!@#$%&*_+=?-])[^\s\"'`“”]{4,64}[^\s\"'`“”.,;:!?)])"
-)
-# Said without a verb ("network HomeNet, password blue-Kettle-77"): then the word must hold a letter and a digit.
-BARE_PASSWORD = re.compile(
-    r"(?i)\b((?:pass ?word|passwort|kennwort|passwd|pwd|passphrase|wi-?fi key|wlan-?schlüssel)\s*[(\"'„“]?\s*)"
-    r"((?=[^\s]*\d)(?=[^\s\d]*[a-z])[^\s\"'()“”]{5,64}[^\s\"'()“”.,;:!?])"
-)
-EMAIL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
-IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
-CARD = re.compile(r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])")
-IPV4 = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\d|\.\d)")
-MAC = re.compile(r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b")
-SSN = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
-PHONE = re.compile(
-    r"(?<![\w.+-])(?:\+\d{1,3}[ .-]?(?:\(0\)[ .-]?)?(?:\(?\d{1,5}\)?[ .-]?){2,5}\d{2,4}"
-    r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}[.-]\d{3}[.-]\d{4}|0\d{2,4}[ /-]\d{3,4}[ -]?\d{2,6})(?![\w-])"
-)
-NOT_A_NAME = frozenset(
-    "admin agent and anonymous april august bot customer dear desk docs email fire firefox guest hello help hi june mail may"
-    " me mozilla mr mrs ms no none null office owner robot root sales service staff support system team test thanks the thunderbird"
-    " unknown user web windows www you".split()
-)
-
-
-# Names that are words too: masked only where a person is addressed or signs, never inside a sentence.
-ALSO_A_WORD = frozenset(
-    "art bill black brown chase cook dawn dean drew faith frank grace green guy hope iris jack joy king lily long mark miles page"
-    " pat penny price ray rich rob rose ruby sandy skip sue summer victor violet white will young wolf klein lang stein winter".split()
-)
+ENDS = re.compile(r"\s*[,!.:]?\s*(?:\n|\Z)")
 
 
 def luhn(digits: str) -> bool:
@@ -97,7 +60,10 @@ def iban_valid(value: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Surrogates:
-    """Surrogates under one key. `key` is 32 random bytes; the same value always gets the same surrogate."""
+    """Surrogates under one key. `key` is 32 random bytes; the same value always gets the same surrogate.
+
+    They are nobody's: addresses of documentation networks, names at mail.example, numbers that no check digit fits.
+    """
 
     key: bytes = field(repr=False)
 
@@ -108,9 +74,18 @@ class Surrogates:
     def id(self, kind: str, value: str) -> str:
         return f"{kind}-{self.number(kind, value):032x}"[: len(kind) + 13]
 
-    def name(self, value: str) -> tuple[str, str]:
+    def subject(self, value: str) -> str:
+        """The keyed hash under which a person is filed: of an address, a telephone, a name or a source's id."""
+        return self.id("subject", digits_of(value) if re.fullmatch(r"[+\d\s()/.-]{7,}", value) else value)
+
+    def name(self, value: str, taken: Callable[[str], bool] = lambda _: False) -> tuple[str, str]:
+        """First and last name. taken: full names that a surrogate must not be, since somebody has them."""
         n = self.number("person", value)
-        return FIRST_NAMES[n % len(FIRST_NAMES)], LAST_NAMES[n // 97 % len(LAST_NAMES)]
+        for turn in range(len(FIRST_NAMES)):
+            first, last = FIRST_NAMES[(n + turn) % len(FIRST_NAMES)], LAST_NAMES[n // 97 % len(LAST_NAMES)]
+            if not taken(f"{first} {last}"):
+                break
+        return first, last
 
     def email(self, value: str) -> str:
         first, last = self.name(value)
@@ -133,104 +108,174 @@ class Surrogates:
                 out.append(c)
         return "".join(out)
 
+    def of(self, kind: str, value: str) -> str:
+        """The surrogate of a value of this kind."""
+        match kind:
+            case "secret":
+                return "[SECRET]"
+            case "email":
+                return self.email(value)
+            case "card":
+                return _spoiled(self.digits(kind, value))
+            case "iban":
+                return self.digits(kind, value, keep=2)
+            case "ssn":
+                return "9" + self.digits(kind, value)[1:]
+            case "phone":
+                return self.digits(kind, value, keep=3 if value[0] == "+" else 0)
+            case "ip":
+                n = self.number(kind, value)
+                return f"192.0.2.{n % 254 + 1}" if ":" not in value else f"2001:db8::{n % 65535 + 1:x}"
+            case "mac":
+                return f"02:00:{self.number(kind, value) % 256:02x}:00:00:01"
+            case "address" | "location":
+                n = self.number(kind, value)
+                return f"{n % 180 + 1} {STREETS[n // 180 % len(STREETS)]} Street"
+            case "person":
+                return " ".join(self.name(value)[: 2 if " " in value.strip() else 1])
+            case _:
+                return self.digits(kind, value)
+
+
+def _spoiled(card: str) -> str:
+    """A card number that no check digit fits."""
+    last = card.rstrip()[-1]
+    return card if not luhn(re.sub(r"\D", "", card)) else card[: card.rindex(last)] + str((int(last) + 1) % 10)
+
 
 class Redactor:
-    """Masks one thread's texts. `people` are the participants the export names; `keep` are words never masked."""
+    """Masks one thread's texts. `people` are the participants the export names; `keep` are words never masked.
+
+    directory: everybody whom any source knows. find: an engine of data_prep.pii. `masked` counts what was found, by kind;
+    `subjects` holds keyed hashes of the people the texts tell of.
+    """
 
     def __init__(
-        self, surrogates: Surrogates, people: Iterable[Person] = (), keep: frozenset[str] = frozenset()
+        self,
+        surrogates: Surrogates,
+        people: Iterable[Person] = (),
+        keep: frozenset[str] = frozenset(),
+        directory: Directory | None = None,
+        find: Callable[[str], list[Found]] = core.find,
     ) -> None:
-        self.surrogates = surrogates
+        self.surrogates, self.keep, self.find = surrogates, keep, find
+        self.directory = directory if directory is not None else Directory()
         self.masked: Counter[str] = Counter()
-        self._people = self._replacements(people, keep)
-        ordered = sorted(self._people, key=lambda v: (-len(v), v))
-        self._pattern = re.compile("|".join(_mention(v) for v in ordered)) if ordered else None
-
-    def _replacements(self, people: Iterable[Person], keep: frozenset[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
+        self.subjects: set[str] = set()
+        self._forms: dict[str, list[tuple[tuple[str, ...], str, str]]] = {}
         for person in people:
-            identity = person.emails[0] if person.emails else (person.names[0] if person.names else person.id)
-            first, last = self.surrogates.name(identity)
-            for name in person.names:
-                parts = name.split()
-                forms = {name: f"{first} {last}" if len(parts) > 1 else first}
-                if len(parts) > 1:
-                    forms |= {parts[0]: first, parts[-1]: last, f"{parts[-1]}, {parts[0]}": f"{last}, {first}"}
-                for raw, surrogate in forms.items():
-                    if len(raw) > 2 and raw.casefold() not in NOT_A_NAME and raw not in keep and not raw.isdigit():
-                        found.setdefault(raw, surrogate)
-                        found.setdefault(raw.upper(), surrogate.upper())
-                        if " " in raw:
-                            found.setdefault(raw.lower(), surrogate.lower())
-        return found
+            self._learn(person)
+        for forms in self._forms.values():
+            forms.sort(key=lambda f: (-len(f[0]), f))
+
+    def _learn(self, person: Person) -> None:
+        who = identity(person)
+        first, last = self._name(who)
+        for name in person.names:
+            words = words_of(name)
+            for inside in re.findall(r"[(\[]([\w.-]+)[)\]]", name):  # "(login) First Last"
+                self._form((inside,), first.lower(), who)
+            if len(words) > 1:
+                variants = {words, tuple(without_accents(w) for w in words)}
+                if name.islower() or name.isupper():  # a login such as first.last: its owner signs with capitals
+                    variants |= {tuple(w.capitalize() for w in v) for v in variants}
+                for variant in sorted(variants):
+                    self._full(variant, first, last, who)
+            elif words and words[0] == name.strip():
+                self._form(words, first, who)
+            elif " " not in name.strip():  # a handle with digits or signs: masked as it is written
+                self._form((name.strip(),), first.lower(), who)
+
+    def _full(self, words: tuple[str, ...], first: str, last: str, who: str) -> None:
+        self._form(words, f"{first} {last}", who)
+        self._form(words[::-1], f"{last} {first}", who)
+        self._form((words[0], words[-1]), f"{first} {last}", who)
+        self._form(("_".join(words),), f"{first}_{last}", who)
+        for word in words[:-1]:
+            self._form((word,), first, who)
+        self._form((words[-1],), last, who)
+        self._form((f"{words[0][:1]}{words[-1]}".lower(),), f"{first[:1]}{last}".lower(), who)
+
+    def _form(self, words: tuple[str, ...], surrogate: str, who: str) -> None:
+        several = len(words) > 1 or "_" in words[0]
+        for case in (str, str.upper, str.lower) if several else (str, str.upper):
+            changed = tuple(case(w) for w in words)
+            if len("".join(words)) > 2 and not (
+                len(words) == 1 and (words[0].casefold() in NOT_A_NAME or words[0] in self.keep)
+            ):
+                self._forms.setdefault(changed[0], []).append((changed, case(surrogate), who))
+
+    def _name(self, who: str) -> tuple[str, str]:
+        return self.surrogates.name(who, lambda full: tuple(full.split()) in self.directory.names)
 
     def __call__(self, text: str) -> str:
-        """The text with everything masked. Idempotent on its own surrogates' shapes only by luck: call once."""
+        """The text with everything masked. Not idempotent on its own surrogates: call once."""
         if not text:
             return text
-        text = SECRETS.sub(self._placeholder("secret"), text)
-        text = SPOKEN_PASSWORD.sub(self._password, text)
-        text = BARE_PASSWORD.sub(self._password, text)
-        if "@" in text:
-            text = EMAIL.sub(self._sub("email", self.surrogates.email), text)
-        if any(c.isdigit() for c in text):
-            text = self._numbers(text)
-        if self._pattern is not None:
-            text = self._pattern.sub(self._person, text)
-        return text
+        out, at = [], 0
+        for place, surrogate in self._places(text):
+            out += [text[at : place.start], surrogate]
+            at = place.end
+            self.masked[place.kind] += 1
+        return "".join([*out, text[at:]]) if out else text
 
-    def _numbers(self, text: str) -> str:
-        s = self.surrogates
-        text = IBAN.sub(self._sub("iban", lambda v: s.digits("iban", v, keep=2), iban_valid), text)
-        text = CARD.sub(self._sub("card", lambda v: s.digits("card", v), lambda v: luhn(re.sub(r"\D", "", v))), text)
-        text = MAC.sub(self._sub("mac", lambda v: "02:00:" + f"{s.number('mac', v):032x}"[:2] + ":00:00:01"), text)
-        text = IPV4.sub(self._sub("ip", lambda v: f"192.0.2.{s.number('ip', v) % 254 + 1}", _is_address), text)
-        text = SSN.sub(self._sub("ssn", lambda v: s.digits("ssn", v)), text)
-        return PHONE.sub(
-            self._sub("phone", lambda v: s.digits("phone", v, keep=3 if v[0] == "+" else 0), _is_phone), text
-        )
+    def _places(self, text: str) -> list[tuple[Found, str]]:
+        found = [p for p in self.find(text) if text[p.start : p.end] not in self.keep]
+        named = [*self._participants(text), *self._others(text)]
+        if not found and not named:
+            return []
+        surrogates = {p: self.surrogates.of(p.kind, text[p.start : p.end]) for p in found} | dict(named)
+        for p in found:
+            if p.kind in ("email", "phone"):
+                self.subjects.add(self.surrogates.subject(text[p.start : p.end]))
+        kept = without_overlap(found, [p for p, _ in named])
+        return [(p, surrogates[p]) for p in kept]
 
-    def _sub(
-        self, kind: str, surrogate: Callable[[str], str], valid: Callable[[str], bool] = lambda _: True
-    ) -> Callable[[re.Match[str]], str]:
-        def replace(match: re.Match[str]) -> str:
-            if not valid(match[0]):
-                return match[0]
-            self.masked[kind] += 1
-            return surrogate(match[0])
+    def _participants(self, text: str) -> Iterator[tuple[Found, str]]:
+        if self._forms.keys().isdisjoint(HANDLE.findall(text.replace("'s", " ").replace("’s", " "))):
+            return
+        tokens = [(m.start(), m.end(), _bare(m[0])) for m in HANDLE.finditer(text)]
+        end = -1
+        for i, (start, _, word) in enumerate(tokens):
+            if start < end or word not in self._forms:
+                continue
+            for words, surrogate, who in self._forms[word]:
+                stop = _matches(text, tokens, i, words)
+                if stop and (len(words) > 1 or _is_name_here(text, start, stop, word)):
+                    end = stop
+                    self.subjects.add(self.surrogates.subject(who))
+                    yield Found("person", start, stop), surrogate
+                    break
 
-        return replace
-
-    def _placeholder(self, kind: str) -> Callable[[re.Match[str]], str]:
-        def replace(_: re.Match[str]) -> str:
-            self.masked[kind] += 1
-            return "[SECRET]"
-
-        return replace
-
-    def _password(self, match: re.Match[str]) -> str:
-        self.masked["secret"] += 1
-        return match[1] + "[SECRET]"
-
-    def _person(self, match: re.Match[str]) -> str:
-        self.masked["person"] += 1
-        return self._people[re.sub(r"\s+", " ", match[0])]
+    def _others(self, text: str) -> Iterator[tuple[Found, str]]:
+        for start, end, who in self.directory.mentioned(text):
+            self.subjects.add(self.surrogates.subject(who))
+            yield Found("person", start, end), " ".join(self._name(who))
 
 
-def _mention(name: str) -> str:
-    """The pattern of one name where it stands for a person."""
-    pattern = re.escape(name).replace(r"\ ", r"\s+")
-    if name.casefold() in ALSO_A_WORD:
-        return (
-            rf"(?:(?<=Hi )|(?<=Dear )|(?<=Hello )|(?<=Thanks )|(?<=Regards, )|(?<=\n)){pattern}(?=\s*[,!.]?\s*(?:\n|$))"
-        )
-    return rf"(?<![\w@]){pattern}(?!\w)"
+HANDLE = re.compile(r"[^\W_](?:[\w'’]*\w)?")
 
 
-def _is_address(value: str) -> bool:
-    """Version numbers look like addresses; these start low (`1.2.3.4`, `0.0.0.0`)."""
-    return int(value.split(".")[0]) > 9 or value.startswith(("1.1.1.", "8.8."))
+def _bare(word: str) -> str:
+    return word[:-2] if word[-2:] in ("'s", "’s") else word
 
 
-def _is_phone(value: str) -> bool:
-    return 8 <= sum(c.isdigit() for c in value) <= 15
+def _matches(text: str, tokens: list[tuple[int, int, str]], i: int, words: tuple[str, ...]) -> int:
+    """Where the words end that begin at token i; 0 where others stand there."""
+    mine = tokens[i : i + len(words)]
+    if tuple(w for _, _, w in mine) != words:
+        return 0
+    gaps = itertools.pairwise(mine)
+    if not all(GAP.fullmatch(text, a[1], b[0]) for a, b in gaps):
+        return 0
+    return mine[-1][0] + len(mine[-1][2])
+
+
+def _is_name_here(text: str, start: int, end: int, word: str) -> bool:
+    """A single word is a name unless it is a word of sentences too: then only where somebody is addressed or signs."""
+    if word.casefold() not in ALSO_A_WORD and (any(c.isdigit() or c.isupper() for c in word) or "_" in word):
+        return True
+    before = text[max(0, start - 24) : start]
+    return (not before or ADDRESSED.search(before) is not None) and (
+        before.endswith("@") or ENDS.match(text, end) is not None
+    )

@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from data_prep.dedup import normalised
-from data_prep.records import Row, Split
+from data_prep.records import Split
 from data_prep.split import hashed_share
-
-Placed = tuple[Row, Split]
+from data_prep.steps import Made
 
 
 def reasons_to_drop(
-    rows: Sequence[Placed],
+    rows: Sequence[Made],
+    answer_of: Sequence[int],
+    known: dict[str, str],
     *,
     min_label_examples: int,
     max_same_answer: int,
     max_rows: dict[str, dict[Split, int]],
     seed: int,
 ) -> dict[str, str]:
-    """Row id → reason, for the rows that go.
+    """Row id → reason, for the rows that go. known: those that go already.
 
+    answer_of: for every row the position of the row whose answer it repeats, exactly or nearly; its own for a new one.
     min_label_examples: a label with fewer train rows cannot be learned and is dropped from every split (`rare_label`).
     max_same_answer: how often one answer may be taught where it is free text (`repeated_answer`: macros).
     max_rows: task → split → cap; labels share a cap evenly, and a hash of the row's id chooses (`over_cap`).
     """
-    reasons: dict[str, str] = {}
-    trained = Counter((r.task, r.label) for r, split in rows if split == "train" and r.label is not None)
-    answers: Counter[bytes] = Counter()
-    for row, split in rows:
+    reasons = dict(known)
+    trained = Counter((r.task, r.label) for r in rows if r.side == "train" and r.label is not None)
+    taught: Counter[int] = Counter()
+    for row, answer in zip(rows, answer_of, strict=True):
+        if row.id in reasons:
+            continue
         if row.label is not None and trained[row.task, row.label] < min_label_examples:
             reasons[row.id] = "rare_label"
-        elif row.label is None and split == "train":
-            digest = hashlib.blake2b(normalised(row.reference).encode(), digest_size=12).digest()
-            answers[digest] += 1
-            if answers[digest] > max_same_answer:
+        elif row.label is None and row.side == "train":
+            taught[answer] += 1
+            if taught[answer] > max_same_answer:
                 reasons[row.id] = "repeated_answer"
     for task, caps in max_rows.items():
         for part, cap in caps.items():
-            left = [r for r, split in rows if split == part and r.task == task and r.id not in reasons]
-            kept = _sample(left, cap, lambda r: hashed_share(r.id, seed))
+            left = [r for r in rows if r.side == part and r.task == task and r.id not in reasons]
+            kept = _sample(left, cap, seed)
             reasons |= {r.id: "over_cap" for r in left if r.id not in kept}
     return reasons
 
 
-def _sample(rows: Sequence[Row], cap: int, order: Callable[[Row], float]) -> set[str]:
+def _sample(rows: Sequence[Made], cap: int, seed: int) -> set[str]:
     """Ids of at most `cap` rows, taken from the labels in turn, so that rare labels are not crowded out."""
-    by_label: dict[str, list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=order):
+    by_label: dict[str, list[Made]] = defaultdict(list)
+    for row in sorted(rows, key=lambda r: hashed_share(r.id, seed)):
         by_label[row.label or ""].append(row)
     kept: set[str] = set()
     depth = 0

@@ -93,6 +93,78 @@ def _say(result: dict[str, Any], lines: list[str], as_json: bool) -> None:
 
 
 @app.command()
+def scan(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Exports and folders, as they are.")],
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="RECIPE", help="Write a starter recipe that `check` accepts.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the same as one page.")] = None,
+    price_as: Annotated[
+        list[str] | None,
+        typer.Option("--price-as", metavar="PROVIDER/MODEL", help="API to price, by genai-prices' ids."),
+    ] = None,
+    gpu_usd_per_hour: Annotated[
+        float | None, typer.Option("--gpu-usd-per-hour", min=0.001, help="Price of the GPU you would rent.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """What is in these exports and folders: no recipe, no model, about a minute. Counts, never values."""
+    from datetime import UTC, datetime
+    from decimal import Decimal
+
+    from evaluation import outlook
+    from pipelines import report_lines, starter
+    from pipelines import scan as scanning
+
+    now = datetime.now(UTC)
+    gpus = [("your GPU", Decimal(str(gpu_usd_per_hour)))] if gpu_usd_per_hour else list(outlook.GPUS)
+    models = [_provider_and_model(p) for p in price_as] if price_as else list(outlook.MODELS)
+    found = scanning.scan(paths, models=models, gpus=gpus, now=now)
+    lines, result = report_lines.scanned(found), found.as_dict()
+    if write is not None:
+        starter.write(found, write, today=now.date())
+        result["recipe"] = str(write)
+        lines.append(f"next: freehold check {write}")
+    if html is not None:
+        from evaluation.report import scan as page
+
+        html.write_text(page.render(result, week=found.survey.hours), encoding="utf-8")
+        result["page"] = str(html)
+        lines.append(f"page: {html}")
+    _say(result, lines, json_)
+
+
+def _provider_and_model(text: str) -> tuple[str, str]:
+    provider, slash, model = text.partition("/")
+    if not (provider and slash and model):
+        raise UserError(
+            f"--price-as {text!r}: write PROVIDER/MODEL with genai-prices' ids, such as openai/gpt-4o-mini."
+        )
+    return provider, model
+
+
+@app.command()
+def forget(
+    subject: Annotated[str, typer.Argument(help="E-mail address, id in a source, surrogate, or hash.")],
+    runs: Annotated[Path, typer.Option("--runs", help="Folder of the run folders.")] = Path("runs"),
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Write the tombstone, rebuild, mark the adapters, certify.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Every record, row, dataset, adapter and served alias that came from a person. Changes nothing without --execute."""
+    from dataclasses import asdict
+
+    from pipelines import forget as forgetting
+    from pipelines import report_lines, stages
+
+    how = stages.How(Path())
+    listed = (asdict(traces) for _, _, traces in forgetting.find(subject, runs))
+    found = forgetting.execute(subject, runs, how) if execute else list(listed)
+    _say({"found": found, "executed": execute}, report_lines.forgotten(found, executed=execute), json_)
+
+
+@app.command()
 def check(recipe: RecipePath, json_: Json = False) -> None:
     """Validate a recipe: all mistakes at once, with file and line."""
     loaded = _load(recipe)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.dataset import load_rows
+from data_prep.parquet import read_rows, sha256_of
 from data_prep.records import ChatMessage, Row, UserError
 from evaluation import examples, summary
 from evaluation.cost import self_hosted
@@ -89,8 +89,8 @@ class _Session:
     def __init__(self, recipe: Recipe, out: Path, how: How) -> None:
         self.recipe, self.out, self.how = recipe, out, how
         dataset = stages.folder(recipe, "prepare")
-        self.train = load_rows(dataset, "train")
-        self.items = items(load_rows(dataset, "test"), _choices(self.train))
+        self.train = list(read_rows(dataset, "train"))
+        self.items = items(read_rows(dataset, "test"), _choices(self.train))
         if not self.items:
             raise UserError(
                 f"{dataset}: has no test rows, so nothing can be judged. Set dataset.test_from so that tickets lie after it."
@@ -335,7 +335,7 @@ def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View) -> 
     quality, speed = json.loads((out / "quality.json").read_text()), json.loads((out / "speed.json").read_text())
     dataset = stages.folder(recipe, "prepare")
     tracked.dataset(dataset, ["test"], "evaluation")
-    digest = (f"{recipe.name}-test", artifacts.file_sha256(dataset / "test.parquet")[:16])
+    digest = (f"{recipe.name}-test", sha256_of(dataset, "test")[:16])
     adapter = artifacts.need(stages.folder(recipe, "train"), "train")
     for arm in recipe.evaluation.arms:
         values = arm_metrics(quality, speed, arm, recipe.decision.hardware.usd_per_hour)
@@ -346,9 +346,11 @@ def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View) -> 
         }
         model_id = None
         if arm == "tuned":
+            tracked.trained_on(adapter.content_sha256, adapter.inputs["dataset"])
             facts = {
                 **{f"lora.{k}": v for k, v in adapter.facts["lora"].items()},
                 "base": adapter.facts["base"]["name"],
+                "dataset_sha256": adapter.inputs["dataset"],
             }
             model_id = tracked.logged_model(
                 f"{recipe.name}-adapter", "peft-adapter", facts, stages.folder(recipe, "train"), adapter.content_sha256

@@ -1,29 +1,33 @@
-"""`freehold prepare`: sources → dataset folder (Parquet per split, lineage, card)."""
+"""`freehold prepare`: sources → dataset folder (Parquet per split, lineage, subjects, card), audited for leaks."""
 
 from __future__ import annotations
 
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data_prep import card
-from data_prep.dataset import SPLITS, Settings, Source, build
+from data_prep.dataset import build
+from data_prep.parquet import SPLITS
 from data_prep.records import Split, UserError
-from pipelines import artifacts, recipe_file
-from pipelines.progress import progress
+from data_prep.steps import Rule, Settings
+from data_prep.work import Executor, Source
+from pipelines import artifacts, forget, recipe_file, stages, tombstones
+from pipelines.progress import progress_of_steps
 from pipelines.recipe import Recipe
 from pipelines.recipe import Task as TaskSpec
 from pipelines.stages import How, Made
+from pipelines.teaching import Teaching, name_of
 
 if TYPE_CHECKING:
     from pipelines.tracking import StageRun
 
 
 def inputs(recipe: Recipe) -> dict[str, str]:
-    """Settings, every source's content, and which surrogate key is used (its hash, not the key)."""
-    chosen = recipe.model_dump(include={"seed", "privacy", "dataset", "tasks"}, mode="json")
-    chosen["dataset"].pop("processes")
+    """Settings, every source's content, who was forgotten, and which surrogate key is used (its hash, not the key)."""
+    chosen = recipe.model_dump(include={"seed", "privacy", "dataset", "tasks", "teacher"}, mode="json")
+    chosen["dataset"].pop("executor")  # any executor gives the same dataset
     for source in recipe.sources:
         if not source.path.exists():
             raise UserError(
@@ -32,6 +36,7 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     return {
         "settings": artifacts.digest(chosen),
         "surrogate key": artifacts.digest(surrogate_key(recipe).hex())[:16],
+        "forgotten": artifacts.digest(tombstones.read(recipe.run_folder)),
         **{
             f"source {s.name}": artifacts.digest([s.kind, s.options, artifacts.tree_sha256(s.path)])
             for s in recipe.sources
@@ -39,14 +44,55 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa: ARG001  (every stage has this shape)
-    with progress("prepare: records") as update:
-        counts = build(_sources(recipe), _settings(recipe), key=surrogate_key(recipe), out=out, progress=update)
-    files = {s.name: artifacts.tree_sha256(s.path) for s in recipe.sources}
-    text = card.render(recipe.name, counts, {s.name: (s.kind, files[s.name]) for s in recipe.sources}, out)
-    artifacts.write_text(out / "README.md", text)
+def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
+    """Fill the dataset folder. Raises LeakError (exit code 4) where the audit finds what should have been masked."""
+    forget.keep_lineage(stages.folder(recipe, "prepare"), recipe.run_folder)
+    executor = recipe.dataset.executor
+    teacher = Teaching(recipe, out, how) if recipe.teacher is not None else None
+    sources = {s.name: (s, artifacts.tree_sha256(s.path)) for s in recipe.sources}
+    with progress_of_steps("prepare") as update:
+        counts = build(
+            _sources(recipe),
+            _settings(recipe),
+            key=surrogate_key(recipe),
+            out=out,
+            progress=update,
+            executor=Executor(
+                executor.kind, recipe_file.options("data_prep.executors", executor.kind, executor.options)
+            ),
+            ask=teacher.ask if teacher is not None else None,
+            card=lambda counts: card.render(
+                recipe.name,
+                counts,
+                {n: card.SourceOf(s.kind, s.licence, sha) for n, (s, sha) in sources.items()},
+                out,
+                teacher=teacher.facts if teacher is not None else None,
+            ),
+        )
     tracked.dataset(out, SPLITS)
-    return Made(counts=counts.steps, facts={"masked": dict(counts.masked), "languages": dict(counts.languages)})
+    facts: dict[str, Any] = {
+        "masked": dict(counts.masked),
+        "languages": dict(counts.languages),
+        "leakage": counts.leakage,
+        "audit": counts.audit,
+        "teacher": teacher.facts if teacher is not None else None,
+        "recipe": os.path.relpath(how.recipe_path.absolute(), recipe.run_folder),  # survives moving the project whole
+    }
+    # a teacher's answers are asked once and kept; which model gave them when is no function of the inputs
+    return Made(counts=counts.steps, facts=facts, timed=["teacher.jsonl", "egress.json"] if teacher is not None else [])
+
+
+def _planted(recipe: Recipe) -> tuple[str, ...]:
+    path = recipe.privacy.planted
+    if path is None:
+        return ()
+    try:
+        found = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"{path}: cannot be read ({e}). privacy.planted names a text file, one value a line.") from e
+    if not found:
+        raise UserError(f"{path}: holds no value. privacy.planted names a text file, one value a line.")
+    return found
 
 
 def _sources(recipe: Recipe) -> list[Source]:
@@ -57,10 +103,10 @@ def _sources(recipe: Recipe) -> list[Source]:
 
 
 def _settings(recipe: Recipe) -> Settings:
-    d = recipe.dataset
+    d, p = recipe.dataset, recipe.privacy
     return Settings(
-        tasks={t.kind: recipe_file.options("data_prep.tasks", t.kind, t.options) for t in recipe.tasks},
-        keep_words=frozenset(recipe.privacy.keep_words),
+        tasks={t.kind: t.options for t in recipe.tasks},
+        keep_words=p.keep_words,
         near_duplicate_threshold=d.near_duplicate_threshold,
         test_from=d.test_from,
         test_until=d.test_until,
@@ -69,7 +115,14 @@ def _settings(recipe: Recipe) -> Settings:
         max_same_answer=d.max_same_answer,
         max_rows={t.kind: _caps(t) for t in recipe.tasks},
         seed=recipe.seed,
-        processes=d.processes,
+        redaction=p.redaction,
+        engine=p.engine.kind,
+        engine_options=p.engine.options,
+        rules=tuple(Rule(r.sensitivity, r.source, dict(r.fields), r.kinds) for r in p.sensitivity),
+        forgotten=tuple(tombstones.read(recipe.run_folder)),
+        max_bad_records=d.max_bad_records,
+        planted=_planted(recipe),
+        teacher=name_of(recipe.teacher) if recipe.teacher is not None else None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -52,3 +52,19 @@ class _Lines:
             line = f"{self._label}: {done} of {self._total}, about {left:.0f} s left"
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
+
+
+@contextmanager
+def progress_of_steps(label: str) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A function that takes a step's name, how much of it is done, and of how many; each step has a bar of its own."""
+    with ExitStack() as bars:
+        under_way: dict[str, Update] = {}
+
+        def update(step: str, done: int, total: int | None) -> None:
+            if step not in under_way:
+                bars.close()
+                under_way.clear()
+                under_way[step] = bars.enter_context(progress(f"{label}: {step}", total))
+            under_way[step](done, total)
+
+        yield update

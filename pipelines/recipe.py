@@ -28,6 +28,7 @@ class Source(Section):
     kind: str = Field(description="Reader: a file of data_prep/sources")
     path: Path = Field(description="File or folder, relative to the recipe")
     options: dict[str, Any] = Field(default={}, description="Keyword-only parameters of the reader")
+    licence: str = Field(default="not stated", description="Licence or terms of these texts, for the dataset card")
 
 
 class Task(Section):
@@ -38,12 +39,43 @@ class Task(Section):
     max_test_rows: int | None = Field(default=None, ge=1, description="Cap on test rows, which every arm must answer")
 
 
+class SensitivityRule(Section):
+    """The first rule that fits decides; a record that none fits is shareable."""
+
+    sensitivity: Literal["shareable", "local_only"] = Field(
+        description="Rows that are local_only never leave the machine"
+    )
+    source: Slug | None = Field(default=None, description="Only records of this source")
+    fields: dict[str, tuple[str, ...]] = Field(default={}, description="Record field → values; all fields must fit")
+    kinds: tuple[str, ...] = Field(default=(), description="Kinds of masked values (card, iban, ssn …), any of them")
+
+
+class Engine(Section):
+    kind: str = Field(default="core", description="What finds personal data: a file of data_prep/pii")
+    options: dict[str, Any] = Field(default={}, description="Keyword-only parameters of the engine")
+
+
 class Privacy(Section):
     key_env: EnvName | None = Field(
         default=None,
         description="Environment variable with the surrogate key; without it a key file is made beside the runs",
     )
     keep_words: tuple[str, ...] = Field(default=(), description="Words never masked: product names that are also names")
+    engine: Engine = Field(default=Engine(), description="core, or presidio for names of third persons as well")
+    redaction: bool = Field(
+        default=True,
+        description="false masks nothing, to try the leak audit: it then refuses what it finds (exit code 4)",
+    )
+    sensitivity: tuple[SensitivityRule, ...] = Field(default=(), description="Which records are local_only")
+    planted: Path | None = Field(
+        default=None,
+        description="File of values, one a line, that must not occur in the dataset; the leak audit looks for them",
+    )
+
+
+class Executor(Section):
+    kind: str = Field(default="processes", description="A file of data_prep/executors")
+    options: dict[str, Any] = Field(default={}, description="Keyword-only parameters of the executor")
 
 
 class Dataset(Section):
@@ -55,7 +87,10 @@ class Dataset(Section):
         default=2, ge=1, description="Labels with fewer train rows are dropped (rare_label)"
     )
     max_same_answer: int = Field(default=3, ge=1, description="How often one free-text answer is taught (macros)")
-    processes: int = Field(default=2, ge=1, description="Worker processes for cleaning and redaction")
+    max_bad_records: int = Field(
+        default=20, ge=0, description="Broken records a source may hold (counted with their place) before it stops"
+    )
+    executor: Executor = Field(default=Executor(), description="Where the steps run")
 
     @model_validator(mode="after")
     def _aware(self) -> Dataset:
@@ -134,6 +169,31 @@ class Training(Section):
 class Price(Section):
     provider: str = Field(description="Provider id in genai-prices")
     model: str = Field(description="Model id in genai-prices")
+
+
+class Teacher(Section):
+    """A model that writes questions or answers from documents, for tasks that ask for one. Local by default."""
+
+    base_url: str | None = Field(
+        default=None, description="OpenAI-compatible endpoint; none: the untuned base model on a loopback server"
+    )
+    model: str | None = Field(default=None, description="Model id to ask for")
+    api_key_env: EnvName = Field(default="TEACHER_API_KEY", description="Environment variable with the key")
+    terms: str = Field(description="Terms under which its answers may be trained on; recorded in the dataset card")
+    price_as: Price | None = Field(default=None, description="Whose list price applies")
+    max_questions: int = Field(default=200, ge=1, description="Questions beyond this number are not asked")
+    max_new_tokens: int = Field(default=400, ge=1, description="Longest answer, in tokens")
+    budget_usd: Decimal = Field(
+        default=Decimal(5), gt=0, description="Hard stop, retries included; answers so far are kept"
+    )
+    concurrency: int = Field(default=4, ge=1, le=256, description="Requests under way at once")
+    timeout_s: float = Field(default=120, gt=0, description="Per attempt")
+
+    @model_validator(mode="after")
+    def _named(self) -> Teacher:
+        if self.base_url is not None and self.model is None:
+            raise ValueError("base_url needs `model`: the id to ask for")
+        return self
 
 
 class Api(Section):
@@ -248,6 +308,7 @@ class Recipe(Section):
     privacy: Privacy = Field(default=Privacy(), description="What is masked and under which key")
     dataset: Dataset = Field(description="Duplicates and split")
     tasks: tuple[Task, ...] = Field(min_length=1, description="Kinds of instruction rows to make")
+    teacher: Teacher | None = Field(default=None, description="The model that answers the tasks' questions")
     model: Model = Field(description="The open base model")
     training: Training = Field(default=Training(), description="LoRA or QLoRA")
     evaluation: Evaluation = Field(default=Evaluation(), description="Arms and how they are asked")

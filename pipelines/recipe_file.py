@@ -21,6 +21,8 @@ Loc = tuple[int | str, ...]
 PLUGINS = {
     "sources": ("data_prep.sources", "read"),
     "tasks": ("data_prep.tasks", "rows"),
+    "engine": ("data_prep.pii", "find"),
+    "executor": ("data_prep.executors", "run"),
     "target": ("pipelines.targets", "promote"),
 }
 
@@ -46,9 +48,7 @@ def load(path: Path) -> Recipe:
 
 def options(package: str, kind: str, given: dict[str, Any]) -> dict[str, Any]:
     """A plug-in's options, validated against its signature and complete with its defaults."""
-    function = plugins.load(package, kind, next(f for p, f in PLUGINS.values() if p == package))
-    model = plugins.options_model(function).model_validate_json(json.dumps(given, default=str), strict=True)
-    return {name: getattr(model, name) for name in type(model).model_fields}
+    return plugins.options(plugins.load(package, kind, next(f for p, f in PLUGINS.values() if p == package)), given)
 
 
 def _parse(path: Path) -> CommentedMap:
@@ -146,13 +146,16 @@ def _plugged(recipe: Recipe) -> list[tuple[Loc, str, dict[str, Any]]]:
         (("sources", i), s.kind, s.options) for i, s in enumerate(recipe.sources)
     ]
     used += [(("tasks", i), t.kind, t.options) for i, t in enumerate(recipe.tasks)]
+    parts = ((("privacy", "engine"), recipe.privacy.engine), (("dataset", "executor"), recipe.dataset.executor))
+    for loc, part in parts:
+        used.append((loc, part.kind, part.options))
     if recipe.promotion is not None:
         used.append((("promotion", "target"), recipe.promotion.target.kind, recipe.promotion.target.options))
     return used
 
 
 def _option_mistakes(path: Path, data: Any, loc: Loc, kind: str, given: dict[str, Any]) -> list[str]:
-    package, function = PLUGINS["target" if loc[0] == "promotion" else str(loc[0])]
+    package, function = PLUGINS[next(str(part) for part in reversed(loc) if part in PLUGINS)]
     try:
         model = plugins.options_model(plugins.load(package, kind, function))
         model.model_validate_json(json.dumps(given, default=str), strict=True)
@@ -186,7 +189,10 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     """Input paths made absolute against the recipe's folder."""
     sources = tuple(s.model_copy(update={"path": folder / s.path}) for s in recipe.sources)
     model = recipe.model.model_copy(update={"path": folder / recipe.model.path}) if recipe.model.path else recipe.model
+    privacy = recipe.privacy
+    if privacy.planted is not None:
+        privacy = privacy.model_copy(update={"planted": folder / privacy.planted})
     training = recipe.training
     if training.launch is not None:
         training = training.model_copy(update={"launch": folder / training.launch})
-    return recipe.model_copy(update={"sources": sources, "model": model, "training": training})
+    return recipe.model_copy(update={"sources": sources, "model": model, "training": training, "privacy": privacy})

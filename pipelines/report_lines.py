@@ -2,10 +2,127 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from data_prep.survey import HISTOGRAM, label_fields
 from pipelines.artifacts import Manifest
+
+if TYPE_CHECKING:
+    from pipelines.scan import Scan
+
+
+def scanned(scan: Scan) -> list[str]:
+    """What is there, who writes, what is in it, what it would cost: the screen a newcomer reads first."""
+    s = scan.survey
+    lines = ["found"]
+    for r in scan.recognition.sources:
+        lines.append(f"  {r.name}: {r.reader}, {r.files:,} files, {r.bytes / 1e6:,.1f} MB in {r.path}")
+    for suffix, (number, example) in scan.recognition.unknown.items():
+        lines.append(f"  not recognised: {number:,} {suffix} (such as {example})")
+    lines += ["", "tickets and documents"]
+    written = ", ".join(f"{n:,} by {role}" for role, n in s.messages.most_common())
+    span = f", {s.first:%Y-%m-%d} to {s.last:%Y-%m-%d}" if s.first and s.last else ""
+    lines.append(f"  {s.tickets:,} tickets of {s.customers:,} customers{span}; messages {written or 'none'}")
+    lines.append(
+        f"  {s.answered:,} answered, {s.solved:,} solved, {s.reopened:,} reopened; "
+        f"satisfaction {_pairs(s.satisfaction) or 'not asked'}; {s.linked:,} linked with others"
+    )
+    lines.append(f"  {s.documents:,} documents; languages {_pairs(dict(s.reading.languages.most_common(6)))}")
+    lines.append(f"  {s.exact_duplicates:,} exact and {s.near_duplicates:,} near duplicates")
+    for step, c in s.reading.steps.items():
+        if c["dropped"]:
+            lines.append(f"  {step}: left out {_pairs(c['dropped'])}")
+    lines += [
+        "",
+        "personal data and secrets (counted, never shown)",
+        f"  {_pairs(dict(s.reading.masked.most_common())) or 'none found'}",
+    ]
+    lines += ["", "labels that tickets carry"]
+    fields = label_fields(s)
+    for source, name, labels in fields[:6]:
+        values = s.labels[source][name]
+        lines.append(
+            f"  {source}/{name}: {', '.join(f'{v} {values[v]:,}' for v in labels[:10])}"
+            + (" …" if len(labels) > 10 else "")
+        )
+    lines += [] if fields else ["  none with at least two values that recur"]
+    lines += ["", "length in tokens (estimated at 4 characters a token)"]
+    for what, lengths in (("openings", s.openings), ("replies", s.replies), ("documents", s.texts)):
+        if lengths.texts:
+            lines.append(f"  {what:<12}{_bars(lengths.bins)}  mean {lengths.mean:,.0f}, {lengths.texts:,} texts")
+    lines.append(f"  {'':<12}{'≤16':<6}… ≤{HISTOGRAM[-1]} and longer, a bar each")
+    if s.first is not None:
+        lines += ["", "arrival by hour, UTC (Monday first; a bar each two hours)", *_week(s.hours)]
+    lines += _money(scan)
+    tasks = ", ".join(f"{t['kind']} ({t['rows']:,})" for t in scan.proposal["tasks"])
+    lines += ["", f"proposed tasks: {tasks or 'none'}; test set from {scan.proposal['test_from']:%Y-%m-%d} on"]
+    return [
+        *lines,
+        f"scanned in {scan.seconds:.0f} s; nothing was written but what you asked for, nothing left this machine",
+    ]
+
+
+def _money(scan: Scan) -> list[str]:
+    if not scan.bills:
+        return []
+    month = scan.survey.tickets_a_month
+    traffic = f"{month:,.0f} tickets a month" if month else "traffic is not dated"
+    lines = ["", f"what an API costs for this ({traffic}, one request each) and from where two GPUs are cheaper"]
+    for b in scan.bills:
+        monthly = f"{b.usd_per_month:,.2f} USD a month" if b.usd_per_month is not None else "no monthly figure"
+        even = ", ".join(f"{n:,} requests on {gpu}" for gpu, n in b.break_even.items())
+        lines.append(f"  {b.provider}/{b.model}: {monthly} ({b.usd_per_1k:.3f} a thousand); break-even {even}")
+    needed = ", ".join(f"{n:,} at {q}" for q, n in scan.items_needed.items())
+    return [*lines, f"  test items to prove 90 % of the API's quality: {needed}"]
+
+
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+def _bars(values: Sequence[int]) -> str:
+    top = max([*values, 1])
+    return "".join(BARS[min(8, -(-8 * v // top))] for v in values)
+
+
+def _week(hours: list[int]) -> list[str]:
+    pairs = [hours[i] + hours[i + 1] for i in range(0, len(hours), 2)]
+    bars = _bars(pairs)
+    days = "Mon Tue Wed Thu Fri Sat Sun".split()
+    return ["  " + "  ".join(f"{d} {bars[12 * i : 12 * i + 12]}" for i, d in enumerate(days))]
+
+
+def _pairs(values: Mapping[str, int]) -> str:
+    return ", ".join(f"{v:,} {k}" for k, v in values.items())
+
+
+def forgotten(found: list[dict[str, Any]], *, executed: bool) -> list[str]:
+    """What came from the subject in every run folder, and what was or must be done."""
+    lines = [] if found else ["nothing came from this subject: no run folder holds a record, row or adapter of theirs"]
+    for f in found:
+        rows = f["rows"] if isinstance(f["rows"], int) else len(f["rows"])
+        records = f["records"] if isinstance(f["records"], int) else len(f["records"])
+        lines.append(
+            f"{f['recipe']}: {records} records, {rows} rows, {len(f['datasets'])} dataset(s), {len(f['adapters'])} adapter(s)"
+        )
+        lines += [f"  serves now: {name}" for name in f["served"]]
+        if not executed:
+            lines += [f"  record {r}" for r in f["records"][:20]] + (
+                [f"  … {records - 20} more"] if records > 20 else []
+            )
+            lines += [f"  row {r['row']} ({r['split']}) from {r['file']} {r['at']}" for r in f["rows"][:20]]
+            lines += [f"  … {rows - 20} more rows (--json lists all)"] if rows > 20 else []
+            cost = (
+                f"{f['rebuild_s']:.0f} s of training, {f['rebuild_usd']} USD"
+                if f["rebuild_s"]
+                else "was never trained here"
+            )
+            lines.append(f"  rebuilding: {cost}")
+        else:
+            lines += [f"  marked in MLflow: {m}" for m in f["marked"]] + [f"  open: {o}" for o in f["open"]]
+            lines.append(f"  certificate: {f['certificate']}")
+    return [*lines, "nothing was changed; --execute does it"] if found and not executed else lines
 
 
 def prepared(manifest: Manifest) -> list[str]:
@@ -14,8 +131,14 @@ def prepared(manifest: Manifest) -> list[str]:
         kept = ", ".join(f"{v} {k}" for k, v in c["out"].items())
         dropped = ", ".join(f"{v} {k}" for k, v in c["dropped"].items())
         lines.append(f"  {step}: {kept or 'nothing'}" + (f"; dropped {dropped}" if dropped else ""))
-    masked = ", ".join(f"{v} {k}" for k, v in sorted(manifest.facts["masked"].items()))
-    return [*lines, f"  masked: {masked or 'nothing found'}"]
+    facts = manifest.facts
+    lines.append(f"  masked: {_pairs(dict(sorted(facts['masked'].items()))) or 'nothing found'}")
+    lines.append(f"  leak audit: {_pairs(facts['audit'])}")
+    lines += [f"  {what}: {number}" for what, number in facts["leakage"].items()]
+    if facts["teacher"]:
+        t = facts["teacher"]
+        lines.append(f"  teacher {t['model']}: {t['answers']} of {t['questions']} questions answered, {t['usd']} USD")
+    return lines
 
 
 def trained(manifest: Manifest) -> list[str]:

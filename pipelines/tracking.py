@@ -161,10 +161,13 @@ class StageRun:
         from mlflow.data.code_dataset_source import CodeDatasetSource
         from mlflow.entities import DatasetInput, InputTag
 
+        from data_prep.parquet import files_of, sha256_of
+
         inputs = []
         for split in splits:
-            frame = pd.read_parquet(folder / f"{split}.parquet", columns=["id", "task", "label", "sensitivity"])
-            sha = artifacts.file_sha256(folder / f"{split}.parquet")
+            columns = ["id", "task", "label", "sensitivity"]
+            frame = pd.concat([pd.read_parquet(p, columns=columns) for p in files_of(folder, split)], ignore_index=True)
+            sha = sha256_of(folder, split)
             source = CodeDatasetSource({"folder": str(folder), "sha256": sha})
             data = mlflow.data.from_pandas(
                 frame, source=source, name=f"{self.store.recipe.name}-{split}", digest=sha[:16]
@@ -202,6 +205,11 @@ class StageRun:
         known[key] = model.model_id
         self.store.state.save()
         return str(model.model_id)
+
+    def trained_on(self, adapter: str, dataset: str) -> None:
+        """Remember which dataset an adapter learned from, for as long as the run folder is there."""
+        self.store.state.data.setdefault("datasets", {})[adapter] = dataset
+        self.store.state.save()
 
     def model_metrics(
         self, run_id: str, model_id: str, values: dict[str, float | None], dataset: tuple[str, str]
@@ -243,6 +251,27 @@ class StageRun:
 
     def finished(self, manifest: artifacts.Manifest) -> None:
         self.params({"content_sha256": manifest.content_sha256})
+
+
+def mark_forgotten(recipe: Recipe, adapters: Iterable[str], when: str) -> list[str]:
+    """Tag the LoggedModels and registered versions of these adapters: somebody they learned from was forgotten."""
+    from mlflow.exceptions import MlflowException
+
+    store, marked = Store(recipe), []
+    for adapter in adapters:
+        model, version = (store.state.data.get(kind, {}).get(adapter) for kind in ("models", "versions"))
+        try:
+            if model is not None:
+                store.client.set_logged_model_tags(model, {"freehold.forgotten": when})
+                marked.append(f"model {model}")
+            if version is not None and recipe.promotion is not None:
+                store.client.set_model_version_tag(recipe.promotion.alias, version, "freehold.forgotten", when)
+                marked.append(f"version {recipe.promotion.alias}/{version}")
+        except MlflowException as e:
+            raise UserError(
+                f"MLflow at {_without_password(store.uri)}: cannot mark {adapter[:12]}: {e.message[:200]}"
+            ) from e
+    return marked
 
 
 def run_ids(recipe: Recipe) -> dict[str, str]:

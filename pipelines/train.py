@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.dataset import load_rows
+from data_prep.parquet import read_rows
 from data_prep.records import UserError
 from pipelines import artifacts, stages
 from pipelines.recipe import Recipe
@@ -151,9 +151,9 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base.folder)
     dataset = stages.folder(recipe, "prepare")
     train, trained, total, dropped = exactness.fitting(
-        load_rows(dataset, "train"), tokenizer, max_length=settings.max_length
+        list(read_rows(dataset, "train")), tokenizer, max_length=settings.max_length
     )
-    dev = load_rows(dataset, "dev")
+    dev = list(read_rows(dataset, "dev"))
     dev = exactness.fitting(dev, tokenizer, max_length=settings.max_length)[0] if dev else []
     checkpoints = out / "checkpoints"
     started = time.perf_counter()

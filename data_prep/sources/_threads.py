@@ -6,28 +6,37 @@ where an in-memory list aggregation needs more than a gigabyte.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-Stored = tuple[Any, str, str]  # payload, file, place
+import msgspec
+
+from data_prep.records import Dropped, Pointer, Tally
+from data_prep.sources._files import sort_key
+
+Stored = tuple[Any, Pointer]  # an object of the export and where it stands
 
 
 class ThreadStore:
-    """Tickets and messages by ticket id. A second ticket or message with the same id replaces the first."""
+    """Tickets, messages by ticket id, people by id. A second object with the same id replaces the first.
 
-    def __init__(self) -> None:
+    What replaces or cannot be joined is counted in the tally: `duplicate_ticket_id`, `duplicate_message_id`,
+    `message_without_ticket`.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
         self._folder = tempfile.TemporaryDirectory(prefix="freehold-threads-")
         self._db = sqlite3.connect(Path(self._folder.name) / "threads.sqlite")
         self._db.executescript(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
-            "CREATE TABLE tickets (id TEXT PRIMARY KEY, payload TEXT, file TEXT, at TEXT) WITHOUT ROWID;"
-            "CREATE TABLE messages (ticket TEXT, sent TEXT, id TEXT, payload TEXT, file TEXT, at TEXT,"
-            " PRIMARY KEY (ticket, sent, id)) WITHOUT ROWID;"
-            "CREATE TABLE seen (id TEXT PRIMARY KEY, ticket TEXT, sent TEXT) WITHOUT ROWID;"
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;"
+            "CREATE TABLE tickets (id TEXT PRIMARY KEY, payload BLOB, file TEXT, at TEXT) WITHOUT ROWID;"
+            "CREATE TABLE people (id TEXT PRIMARY KEY, payload BLOB) WITHOUT ROWID;"
+            "CREATE TABLE facts (ticket TEXT, payload BLOB);"
+            "CREATE TABLE messages (n INTEGER PRIMARY KEY, ticket TEXT, sent TEXT, id TEXT UNIQUE, payload BLOB, file TEXT, at TEXT);"
         )
 
     def __enter__(self) -> Self:
@@ -37,32 +46,60 @@ class ThreadStore:
         self._db.close()
         self._folder.cleanup()
 
-    def add_ticket(self, id: str, payload: Any, file: str, at: str) -> bool:
-        """Store a ticket. True when it replaced an earlier one with the same id (an edit: the later row wins)."""
-        known = self._db.execute("SELECT 1 FROM tickets WHERE id = ?", (id,)).fetchone() is not None
-        self._db.execute("INSERT OR REPLACE INTO tickets VALUES (?, ?, ?, ?)", (id, json.dumps(payload), file, at))
-        return known
+    def add_ticket(self, id: Any, payload: Any, where: Pointer) -> None:
+        """Store a ticket; one with the same id is replaced (an edit: the later one wins) and counted."""
+        row = (str(id), msgspec.json.encode(payload), where.file, where.at)
+        if self._db.execute("INSERT OR IGNORE INTO tickets VALUES (?, ?, ?, ?)", row).rowcount == 0:
+            self._tally.drop(Dropped("duplicate_ticket_id", where, str(id)))
+            self._db.execute("INSERT OR REPLACE INTO tickets VALUES (?, ?, ?, ?)", row)
 
-    def add_message(self, ticket: str, sent: str, id: str, payload: Any, file: str, at: str) -> bool:
-        """Store a message under its sort key `sent`. True when it replaced one with the same id."""
-        old = self._db.execute("SELECT ticket, sent FROM seen WHERE id = ?", (id,)).fetchone()
-        if old is not None:
-            self._db.execute("DELETE FROM messages WHERE ticket = ? AND sent = ? AND id = ?", (*old, id))
-        self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (id, ticket, sent))
-        self._db.execute(
-            "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?)", (ticket, sent, id, json.dumps(payload), file, at)
-        )
-        return old is not None
+    def add_opening(self, id: Any, payload: Any, where: Pointer) -> None:
+        """A ticket known by its messages alone: the first one stands for it."""
+        row = (str(id), msgspec.json.encode(payload), where.file, where.at)
+        if self._db.execute("INSERT OR IGNORE INTO tickets VALUES (?, ?, ?, ?)", row).rowcount:
+            self._tally.seen("tickets")
+
+    def add_message(self, ticket: Any, id: Any, sent: Any, payload: Any, where: Pointer) -> None:
+        """Store a message of a ticket; `sent` is its time as the export writes it. One with the same id is replaced and counted."""
+        self._tally.seen("messages")
+        if ticket in (None, ""):
+            self._tally.drop(Dropped("message_without_ticket", where))
+            return
+        insert = " INTO messages (ticket, sent, id, payload, file, at) VALUES (?, ?, ?, ?, ?, ?)"
+        row = (str(ticket), sort_key(sent), str(id), msgspec.json.encode(payload), where.file, where.at)
+        if self._db.execute("INSERT OR IGNORE" + insert, row).rowcount == 0:
+            self._tally.drop(Dropped("duplicate_message_id", where, str(id)))
+            self._db.execute("INSERT OR REPLACE" + insert, row)
+
+    def add_person(self, id: Any, payload: Any) -> None:
+        self._db.execute("INSERT OR REPLACE INTO people VALUES (?, ?)", (str(id), msgspec.json.encode(payload)))
+
+    def person(self, id: Any) -> Any | None:
+        """What the export knows of a person; None for an unknown one."""
+        found = self._db.execute("SELECT payload FROM people WHERE id = ?", (str(id),)).fetchone()
+        return msgspec.json.decode(found[0]) if found else None
+
+    def add_fact(self, ticket: Any, payload: Any) -> None:
+        """What another stream says of a ticket: its metrics, ratings, events."""
+        self._db.execute("INSERT INTO facts VALUES (?, ?)", (str(ticket), msgspec.json.encode(payload)))
+
+    def facts(self, ticket: str) -> list[Any]:
+        """What other streams said of a ticket, in order. Call it while `threads` runs: it needs the index made there."""
+        found = self._db.execute("SELECT payload FROM facts WHERE ticket = ? ORDER BY rowid", (ticket,))
+        return [msgspec.json.decode(p) for (p,) in found]
+
+    def is_empty(self) -> bool:
+        return self._db.execute("SELECT 1 FROM tickets LIMIT 1").fetchone() is None
 
     def threads(self) -> Iterator[tuple[str, Stored, list[Stored]]]:
-        """Every ticket by id with its messages in time order."""
+        """Every ticket by id with its messages in time order; then the messages without a ticket are counted."""
+        self._db.execute("CREATE INDEX by_ticket ON messages (ticket, sent, n)")
+        self._db.execute("CREATE INDEX facts_by_ticket ON facts (ticket)")
         messages = self._db.cursor()
+        query = "SELECT payload, file, at FROM messages WHERE ticket = ? ORDER BY sent, n"
         for id, payload, file, at in self._db.execute("SELECT id, payload, file, at FROM tickets ORDER BY id"):
-            found = messages.execute("SELECT payload, file, at FROM messages WHERE ticket = ? ORDER BY sent, id", (id,))
-            yield id, (json.loads(payload), file, at), [(json.loads(p), f, a) for p, f, a in found]
-
-    def orphans(self) -> Iterator[tuple[str, str, str]]:
-        """Messages whose ticket is not in the export: ticket id, file, place."""
-        yield from self._db.execute(
-            "SELECT ticket, file, at FROM messages WHERE ticket NOT IN (SELECT id FROM tickets) ORDER BY ticket, sent, id"
-        )
+            found = [(msgspec.json.decode(p), Pointer(f, a)) for p, f, a in messages.execute(query, (id,))]
+            yield id, (msgspec.json.decode(payload), Pointer(file, at)), found
+        orphans = "SELECT ticket, file, at FROM messages WHERE ticket NOT IN (SELECT id FROM tickets) ORDER BY ticket, sent, n"
+        for ticket, file, at in self._db.execute(orphans):
+            self._tally.drop(Dropped("message_without_ticket", Pointer(file, at), f"ticket {ticket}"))

@@ -1,4 +1,4 @@
-"""Tickets in CSV: one row a ticket, one row a message, or two files joined by id.
+"""Tickets in CSV: one row a ticket, one row a message, or two kinds of files joined by id.
 
 Columns are read by their header, never by position, so files of one export may differ in columns and order.
 The recipe's column map says which header means what; a role comes from a role column, or from the author: who opened
@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from data_prep.records import Dropped, Message, Person, Pointer, Record, Role, SourceError, Tally
-from data_prep.sources._files import files, moment, text_of
+from data_prep.sources._files import BOMS, Peek, delimiter_of, files, moment, relative
 from data_prep.sources._threads import Stored, ThreadStore
 
-csv.field_size_limit(2**31 - 1)  # a ticket of two megabytes is one field; Python's own limit is 128 kB
+KIND: Literal["ticket"] = "ticket"
+GENERIC = True  # recognises nearly any CSV: asked when no other reader knows a file
 YES = ("1", "true", "yes", "y", "t")
 PUBLIC = ("public", "external", "customer", "visible", *YES)
 
@@ -43,6 +45,84 @@ class Columns(BaseModel):
     answer: str | None = None  # one row a ticket: the agent's reply in the same row
     solved: str | None = None
     spam: str | None = None
+    satisfaction: str | None = None
+    reopened: str | None = None
+    resolution: str | None = None
+
+
+# What exports call these columns, most telling first; `recognise` proposes a column map from them.
+CALLED = {
+    "ticket": ("ticket_id", "question_id", "conversation_id", "thread_id", "case_id", "issue_id", "parent_id"),
+    "id": ("id", "message_id", "comment_id", "answer_id", "ticket_id", "number", "case_number", "key"),
+    "body": ("body", "content", "description", "message", "text", "question", "comment", "plain_body", "html_body"),
+    "answer": ("answer", "reply", "response", "agent_reply"),
+    "author": (
+        "author",
+        "creator",
+        "user",
+        "from",
+        "sender",
+        "requester",
+        "customer",
+        "author_id",
+        "user_id",
+        "created_by",
+    ),
+    "author_name": ("author_name", "name", "customer_name", "user_name", "requester_name"),
+    "author_email": ("author_email", "email", "customer_email", "from_email", "requester_email", "sender_email"),
+    "role": ("author_role", "role", "author_type", "sender_type", "user_type", "direction"),
+    "public": ("public", "visibility", "is_public"),
+    "subject": ("subject", "title", "summary", "short_description"),
+    "created": ("created", "created_at", "sent_at", "date", "timestamp", "created_on", "opened_at", "time"),
+    "solved": ("is_solved", "solved", "status", "state"),
+    "spam": ("is_spam", "spam"),
+    "resolution": ("resolution_notes", "close_notes", "resolution"),
+}
+
+
+def recognise(peek: Peek) -> dict[str, Any] | None:
+    """Any CSV with an id and a text: a column map by the usual names, and short repeated columns as fields."""
+    header = {h.casefold().replace(" ", "_"): h for h in peek.header}
+    if peek.suffix not in (".csv", ".tsv") or len(header) < 2:
+        return None
+    found = {what: next((header[c] for c in called if c in header), None) for what, called in CALLED.items()}
+    if found["body"] is None or found["id"] is None or "<ac:" in peek.text or {"html", "slug"} <= set(header):
+        return None
+    if found["ticket"] is not None:
+        # a message row: its own id where there is one beside the ticket's
+        found["answer"] = None
+        found["id"] = next(
+            (header[c] for c in CALLED["id"] if c in header and header[c] != found["ticket"]), found["ticket"]
+        )
+    map_ = {k: v for k, v in found.items() if v is not None and not (k == "ticket" and v == found["id"])}
+    sample = list(
+        csv.DictReader(io.StringIO(peek.text.rpartition("\n")[0]), delimiter=delimiter_of(peek.text.split("\n")[0]))
+    )
+    fields = {h.casefold().replace(" ", "_"): h for h in peek.header if h not in map_.values() and _is_label(h, sample)}
+    options: dict[str, Any] = {"messages" if found["ticket"] is not None else "tickets": map_}
+    if any("</p>" in (r.get(found["body"]) or "") or "<br" in (r.get(found["body"]) or "") for r in sample):
+        options["html"] = True
+    if found["role"] is not None:
+        said = {str(r.get(found["role"]) or "").strip().lower() for r in sample} - {""}
+        options["roles"] = {v: role for v in sorted(said) if (role := _usual_role(v)) is not None}
+    return {**options, **({"fields": fields} if fields else {})}
+
+
+def _is_label(column: str, rows: list[dict[str, Any]]) -> bool:
+    values = [str(r.get(column) or "") for r in rows]
+    known = [v for v in values if v]
+    return len(known) > 5 and max(map(len, known)) <= 60 and len(set(known)) <= max(2, len(known) // 3) and not any(
+        v.replace(".", "").isdigit() for v in known
+    )  # fmt: skip
+
+
+def _usual_role(value: str) -> Role | None:
+    usual: dict[str, Role] = {
+        "customer": "customer", "user": "customer", "end-user": "customer", "end_user": "customer", "incoming": "customer",
+        "requester": "customer", "agent": "agent", "admin": "agent", "staff": "agent", "outgoing": "agent", "bot": "bot",
+        "system": "system",
+    }  # fmt: skip
+    return usual.get(value)
 
 
 def read(
@@ -51,105 +131,140 @@ def read(
     *,
     tickets: Columns | None = None,
     messages: Columns | None = None,
-    tickets_glob: str = "*.csv",
-    messages_glob: str = "*.csv",
+    tickets_glob: str = "*",
+    messages_glob: str = "*",
     fields: dict[str, str] = {},  # noqa: B006  (read only; the schema shows it as the default)
     html: bool = False,
     encoding: str = "utf-8",
-    delimiter: Literal[",", ";", "\t", "|"] = ",",
+    delimiter: Literal[",", ";", "\t", "|"] | None = None,
     solved_values: tuple[str, ...] = ("solved", "closed", "resolved", *YES),
+    satisfied_values: tuple[str, ...] = ("good", "satisfied", "4", "5"),
+    dissatisfied_values: tuple[str, ...] = ("bad", "dissatisfied", "1", "2"),
     roles: dict[str, Role] = {},  # noqa: B006
 ) -> Iterator[Record]:
     """Threads of CSV files under `path`.
 
-    Give `tickets` for one row a ticket, `messages` for one row a message, both for two kinds of files joined by id.
-    fields: name for Freehold → header. roles: value of the role column → customer, agent, bot or system; a value that
-    is not listed counts as system, a visibility that does not say public as internal.
+    Give `tickets` for one row a ticket, `messages` for one row a message, both for two kinds of files joined by id; then a
+    file that has the messages' ticket column holds messages, unless the globs say otherwise. fields: name for Freehold →
+    header. delimiter: the header's most frequent one without it. roles: value of the role column → customer, agent, bot or
+    system; a value that is not listed counts as system, a visibility that does not say public as internal.
     """
     if tickets is None and messages is None:
         raise SourceError(
             "csv: give `tickets`, `messages` or both: the header of each column. See recipes/demo/demo.yaml."
         )
-    with ThreadStore() as store:
-        for file in files(path, ".csv"):
-            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            if tickets is not None and fnmatch(file.name, tickets_glob):
-                for at, row in _rows(file, encoding, delimiter, _needed(tickets, "id", "body"), name, tally):
-                    tally.seen("tickets")
-                    if store.add_ticket(row[tickets.id], row, name, at):
-                        tally.drop(Dropped("duplicate_ticket_id", Pointer(name, at), row[tickets.id]))
-            if messages is not None and fnmatch(file.name, messages_glob):
-                _add_messages(file, name, store, messages, tickets is None, encoding, delimiter, tally)
-        reader = _Reader(tickets, messages, fields, html, solved_values, roles)
+    with ThreadStore(tally) as store:
+        for file in files(path, ".csv", ".tsv"):
+            _store(
+                _Table(file, relative(file, path), encoding, delimiter, tally),
+                store,
+                tickets,
+                messages,
+                tickets_glob,
+                messages_glob,
+            )
+        reader = _Reader(
+            tickets, messages, fields, html, solved_values, satisfied_values, dissatisfied_values, roles, tally
+        )
         for id, ticket, found in store.threads():
-            record = reader.record(id, ticket, found, tally)
+            record = reader.record(id, ticket, found)
             if record is not None:
                 yield record
-        for ticket_id, orphan_file, at in store.orphans():
-            tally.drop(Dropped("message_without_ticket", Pointer(orphan_file, at), f"ticket {ticket_id}"))
 
 
-def _add_messages(
-    file: Path,
-    name: str,
+def _store(
+    table: _Table,
     store: ThreadStore,
-    columns: Columns,
-    rows_are_tickets_too: bool,
-    encoding: str,
-    delimiter: str,
-    tally: Tally,
+    tickets: Columns | None,
+    messages: Columns | None,
+    tickets_glob: str,
+    messages_glob: str,
 ) -> None:
-    ticket_column = columns.ticket or columns.id
-    for at, row in _rows(file, encoding, delimiter, _needed(columns, "body", ticket_column), name, tally):
-        tally.seen("messages")
-        ticket_id = row[ticket_column]
-        if not ticket_id:
-            tally.drop(Dropped("message_without_ticket", Pointer(name, at)))
-            continue
-        id = row[columns.id] if columns.ticket and columns.id in row else f"{name}:{at}"
-        sent = row.get(columns.created or "") or ""
-        if store.add_message(ticket_id, sent, id, row, name, at):
-            tally.drop(Dropped("duplicate_message_id", Pointer(name, at), id))
-        if rows_are_tickets_too:
-            store.add_ticket(ticket_id, row, name, at)
+    """One file's rows into the store, as tickets or as messages."""
+    name, header = table.file.name, table.header()
+    ticket_column = (messages.ticket or messages.id) if messages is not None else ""
+    is_messages = messages is not None and fnmatch(name, messages_glob) and (tickets is None or ticket_column in header)
+    if messages is not None and is_messages and not (tickets_glob != "*" and fnmatch(name, tickets_glob)):
+        for where, row in table.rows(messages.body, ticket_column):
+            id = row[messages.id] if messages.ticket and row.get(messages.id) else f"{where.file}:{where.at}"
+            store.add_message(row[ticket_column], id, row.get(messages.created or ""), row, where)
+            if tickets is None and row[ticket_column]:
+                store.add_opening(row[ticket_column], row, where)
+    elif tickets is not None and fnmatch(name, tickets_glob):
+        for where, row in table.rows(tickets.id, tickets.body):
+            table.tally.seen("tickets")
+            store.add_ticket(row[tickets.id], row, where)
 
 
-def _needed(columns: Columns, *names: str) -> tuple[str, ...]:
-    return tuple(getattr(columns, n) if hasattr(columns, n) else n for n in names)
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A CSV file, read row by row: it may be larger than memory."""
 
+    file: Path
+    name: str
+    encoding: str
+    delimiter: str | None
+    tally: Tally
 
-def _rows(
-    file: Path,
-    encoding: str,
-    delimiter: str,
-    needed: tuple[str, ...],
-    name: str,
-    tally: Tally,
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """Rows by header with their lines. Rows with more or fewer cells than the header are dropped and counted."""
-    text = text_of(file, encoding)
-    if not text.strip():
-        raise SourceError(f"{file}: is empty. Export it again, or remove it from the source's folder.")
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    header = [h.strip() for h in next(reader)]
-    missing = sorted(set(needed) - set(header))
-    if missing:
-        raise SourceError(
-            f"{file}:1: has no column {missing[0]!r}; it has {header}. Set the column map in this source's options,"
-            f" or `delimiter` if the columns run together."
-        )
-    line = reader.line_num + 1
-    for cells in reader:
-        at, line = f"line {line}", reader.line_num + 1
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            tally.seen("broken rows")
-            tally.drop(
-                Dropped("wrong_number_of_cells", Pointer(name, at), f"{len(cells)} cells, header has {len(header)}")
+    def header(self) -> list[str]:
+        with self.file.open("rb") as f:
+            start = f.read(4)
+        with self.file.open(encoding=self._encoding(start), errors="replace", newline="") as text:
+            return [h.strip() for h in next(csv.reader(text, delimiter=self._delimiter(start)), [])]
+
+    def _encoding(self, start: bytes) -> str:
+        return next((name for bom, name in BOMS if start.startswith(bom)), self.encoding)
+
+    def _delimiter(self, start: bytes) -> str:
+        if self.delimiter is not None:
+            return self.delimiter
+        with self.file.open(encoding=self._encoding(start), errors="replace") as text:
+            return delimiter_of(text.readline(1 << 16))
+
+    def rows(self, *needed: str) -> Iterator[tuple[Pointer, dict[str, str]]]:
+        """Rows by header with their lines. Rows with more or fewer cells than the header are dropped and counted."""
+        with self.file.open("rb") as f:
+            start = f.read(4096)
+        if not start.strip():
+            raise SourceError(f"{self.file}: is empty. Export it again, or remove it from the source's folder.")
+        encoding = self._encoding(start)
+        if b"\x00" in start and encoding != "utf-16":
+            raise SourceError(
+                f"{self.file}: holds zero bytes, so it is not a text file. Point the source at the export itself."
             )
-            continue
-        yield at, dict(zip(header, cells, strict=True))
+        header = self.header()
+        missing = sorted(set(needed) - set(header))
+        if missing:
+            raise SourceError(
+                f"{self.file}:1: has no column {missing[0]!r}; it has {header}. Set the column map in this source's options,"
+                f" or `delimiter` if the columns run together."
+            )
+        with self.file.open(encoding=encoding, newline="") as text:
+            reader = csv.reader(text, delimiter=self._delimiter(start))
+            try:
+                yield from self._cells(reader, header)
+            except UnicodeDecodeError as e:
+                raise SourceError(
+                    f"{self.file}: after line {reader.line_num} byte {e.object[e.start]:#04x} is not {encoding}."
+                    f" Set `encoding` in this source's options (Windows exports are often cp1252)."
+                ) from e
+            except csv.Error as e:
+                raise SourceError(f"{self.file}:{reader.line_num}: not CSV ({e}). Export it again.") from e
+
+    def _cells(self, reader: Any, header: list[str]) -> Iterator[tuple[Pointer, dict[str, str]]]:
+        next(reader)
+        line = reader.line_num + 1
+        for cells in reader:
+            where, line = Pointer(self.name, f"line {line}"), reader.line_num + 1
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                self.tally.seen("broken rows")
+                self.tally.drop(
+                    Dropped("wrong_number_of_cells", where, f"{len(cells)} cells, header has {len(header)}")
+                )
+                continue
+            yield where, dict(zip(header, cells, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,27 +274,29 @@ class _Reader:
     fields: dict[str, str]
     html: bool
     solved_values: tuple[str, ...]
+    satisfied_values: tuple[str, ...]
+    dissatisfied_values: tuple[str, ...]
     roles: dict[str, Role]
+    tally: Tally
 
-    def record(self, id: str, stored: Stored, found: list[Stored], tally: Tally) -> Record | None:
-        ticket, file, at = stored
-        where = Pointer(file, at)
+    def record(self, id: str, stored: Stored, found: list[Stored]) -> Record | None:
+        ticket, where = stored
         columns = self.tickets or self.messages
         assert columns is not None
-        if columns.spam and ticket.get(columns.spam, "").lower() in YES:
-            tally.drop(Dropped("spam", where), messages=len(found))
+        if _says(ticket, columns.spam, YES):
+            self.tally.drop(Dropped("spam", where), messages=len(found))
             return None
-        rows = [row for row, *_ in found]
+        rows = [row for row, _ in found]
         first = rows[0] if self.tickets is None else ticket
         customer = first.get(columns.author or "") or f"unknown-{id}"
         try:
             created = moment(first.get(columns.created or ""))
-            messages = tuple(self._messages(ticket, rows, customer))
         except ValueError as e:
-            tally.drop(Dropped("unreadable_time", where, str(e)), messages=len(found))
+            self.tally.drop(Dropped("unreadable_time", where, str(e)), messages=len(found))
             return None
+        messages = tuple(self._messages(ticket, where, found, customer))
         if not any(m.text.strip() for m in messages):
-            tally.drop(Dropped("ticket_without_messages", where), messages=len(found))
+            self.tally.drop(Dropped("ticket_without_messages", where), messages=len(found))
             return None
         last = rows[-1] if self.tickets is None else ticket
         return Record(
@@ -191,28 +308,41 @@ class _Reader:
             messages=messages,
             pointer=where,
             fields={n: last[h] for n, h in self.fields.items() if last.get(h)},
-            solved=columns.solved is None or last.get(columns.solved, "").strip().lower() in self.solved_values,
+            solved=columns.solved is None or _says(last, columns.solved, self.solved_values),
             people=tuple(self._people([first, *rows])),
-        )
+            reopened=_says(last, columns.reopened, YES),
+            satisfaction="bad" if _says(last, columns.satisfaction, self.dissatisfied_values)
+            else "good" if _says(last, columns.satisfaction, self.satisfied_values) else None,
+            resolution=last.get(columns.resolution or "", ""),
+        )  # fmt: skip
 
-    def _messages(self, ticket: dict[str, str], rows: list[dict[str, str]], customer: str) -> Iterator[Message]:
+    def _messages(
+        self, ticket: dict[str, str], where: Pointer, found: list[Stored], customer: str
+    ) -> Iterator[Message]:
         if self.tickets is not None:
-            sent = moment(ticket.get(self.tickets.created or ""))
-            yield Message(customer, "customer", True, sent, ticket.get(self.tickets.body, ""), self.html)
+            sent = self._moment(ticket.get(self.tickets.created or ""))
+            yield Message(customer, "customer", True, sent, ticket.get(self.tickets.body, ""), self.html, pointer=where)
             if self.tickets.answer and ticket.get(self.tickets.answer):
-                yield Message("agent", "agent", True, sent, ticket[self.tickets.answer], self.html)
+                yield Message("agent", "agent", True, sent, ticket[self.tickets.answer], self.html, pointer=where)
         if self.messages is not None:
-            for row in rows:
-                yield self._message(row, self.messages, customer)
+            for row, at in found:
+                yield self._message(row, at, self.messages, customer)
 
-    def _message(self, row: dict[str, str], columns: Columns, customer: str) -> Message:
+    def _message(self, row: dict[str, str], where: Pointer, columns: Columns, customer: str) -> Message:
         author = row.get(columns.author or "") or "unknown"
         role: Role = "customer" if author == customer else "agent"
         if columns.role is not None:
             role = self.roles.get(row.get(columns.role, "").strip().lower(), "system")
-        public = columns.public is None or row.get(columns.public, "").strip().lower() in PUBLIC
-        created = moment(row.get(columns.created or ""))
-        return Message(author, role, public, created, row.get(columns.body, ""), self.html)
+        public = columns.public is None or _says(row, columns.public, PUBLIC)
+        created = self._moment(row.get(columns.created or ""))
+        return Message(author, role, public, created, row.get(columns.body, ""), self.html, pointer=where)
+
+    def _moment(self, value: str | None) -> Any:
+        try:
+            return moment(value)
+        except ValueError:
+            self.tally.seen("messages without a readable time")
+            return None
 
     def _people(self, rows: list[dict[str, str]]) -> Iterator[Person]:
         seen: set[tuple[str | None, ...]] = set()
@@ -227,3 +357,29 @@ class _Reader:
                     handle = name or (author if "@" not in author else "")
                     emails = tuple(dict.fromkeys(e for e in (email, author) if e and "@" in e))
                     yield Person(author, (handle,) if handle else (), emails)
+
+
+def _says(row: dict[str, str], column: str | None, values: Iterable[str]) -> bool:
+    return bool(column) and row.get(column or "", "").strip().lower() in values
+
+
+def merged(options: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """One set of options for several files (name, what `recognise` proposed): two kinds of files are told apart by globs."""
+    made: dict[str, Any] = {}
+    for kind in ("tickets", "messages"):
+        mine = [(name, o) for name, o in options if kind in o]
+        if mine:
+            every = [o[kind] for _, o in mine]
+            made[kind] = {k: v for o in every for k, v in o.items()}
+            if not all("solved" in o for o in every):  # a file without the column would count as unsolved throughout
+                made[kind].pop("solved", None)
+    both = {"tickets", "messages"} <= set(made)
+    if both:
+        for kind in ("tickets", "messages"):
+            patterns = {re.sub(r"\d[\d-]*", "*", name) for name, o in options if kind in o}
+            if len(patterns) == 1:
+                made[f"{kind}_glob"] = patterns.pop()
+    for name in ("fields", "roles"):
+        found = {k: v for _, o in options for k, v in o.get(name, {}).items() if "tickets" in o or not both}
+        made |= {name: found} if found else {}
+    return made | ({"html": True} if any(o.get("html") for _, o in options) else {})

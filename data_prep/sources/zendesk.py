@@ -1,22 +1,44 @@
-"""Zendesk exports: tickets, comments and users as incremental pages, plain arrays or one JSON object a line.
+"""Zendesk exports: tickets, comments, users and what belongs to them, as incremental pages, arrays or one object a line.
 
-The three streams are told apart by their shape, whatever the files are called. Roles come from the users stream.
-Fails closed: only `public: true` is public; a false, missing or unknown flag makes an internal note.
+The streams are told apart by their shape, whatever the files are called: tickets (with or without embedded comments),
+ticket_comments, ticket_events and ticket_audits (comments stand inside), users, ticket_metrics, satisfaction_ratings,
+ticket_fields. Roles come from the users stream. Fails closed: only `public: true` is public; a false, missing or unknown
+flag makes an internal note, and an author without a known role is no agent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from data_prep.records import Dropped, Message, Person, Pointer, Record, Role, SourceError, Tally
-from data_prep.sources._files import files, json_objects, moment
+from data_prep.records import Dropped, Message, Origin, Person, Pointer, Record, Role, SourceError, Tally
+from data_prep.sources._files import JSON_SUFFIXES, Peek, files, json_objects, moment, relative
 from data_prep.sources._threads import Stored, ThreadStore
 
-STREAMS = ("tickets", "comments", "users")
-OTHERS = ("organizations", "groups", "brands", "ticket_metrics", "satisfaction_ratings", "macros", "ticket_fields")
+KIND: Literal["ticket"] = "ticket"
+STREAMS = ("tickets", "comments", "ticket_comments", "users", "ticket_events", "audits", "ticket_audits")
+OTHERS = (
+    "ticket_metrics", "satisfaction_ratings", "ticket_fields", "organizations", "groups", "brands", "macros",
+    "ticket_forms", "tags",
+)  # fmt: skip
 SOLVED = ("solved", "closed")
+AUTOMATIC_CHANNELS = ("rule", "system", "rule_revision")
+AUTOMATIC_RELATIONS = ("trigger", "automation", "rule")
+
+
+def recognise(peek: Peek) -> dict[str, Any] | None:
+    """Tickets have requester_id with status; comments ticket_id or author_id with public."""
+    if peek.suffix not in JSON_SUFFIXES:
+        return None
+    for o in peek.objects:
+        ticket = "requester_id" in o and "raw_subject" in o
+        ticket = ticket or ("requester_id" in o and "submitter_id" in o) or {"requester_id", "custom_fields"} <= set(o)
+        if ticket and "responder_id" not in o:  # that one is Freshdesk's
+            return {}
+        if "child_events" in o or ("author_id" in o and "public" in o) or ("events" in o and "ticket_id" in o):
+            return {}
+    return None
 
 
 def read(
@@ -29,81 +51,93 @@ def read(
 ) -> Iterator[Record]:
     """Threads of a Zendesk export under `path`.
 
-    custom_fields: name for Freehold → Zendesk's field id. skip_tags: tickets with one of these tags are dropped.
-    bots: names of users that answer automatically, besides those the export marks itself.
+    custom_fields: name for Freehold → Zendesk's field id; without it all, by their title or as `field_ID`.
+    skip_tags: tickets with one of these tags are dropped. bots: names of users that answer automatically, besides those
+    the export marks itself.
     """
-    users: dict[str, dict[str, Any]] = {}
-    with ThreadStore() as store:
-        for file in files(path, ".json", ".ndjson", ".jsonl"):
-            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            for at, item in json_objects(file, keys=STREAMS + OTHERS):
-                _store(item, Pointer(name, at), store, users, tally)
-        seen = False
-        for id, ticket, comments in store.threads():
-            seen = True
-            record = _record(id, ticket, comments, users, custom_fields, skip_tags, bots, tally)
-            if record is not None:
-                yield record
-        if not seen:
+    titles: dict[str, str] = {}
+    with ThreadStore(tally) as store:
+        for file in files(path, *JSON_SUFFIXES):
+            for where, item in json_objects(file, relative(file, path), tally, keys=STREAMS + OTHERS):
+                _store(item, where, store, titles, tally)
+        if store.is_empty():
             raise SourceError(
                 f"{path}: holds no ticket (an object with `subject` and `requester_id`). Export tickets.json too."
             )
-        for ticket_id, orphan_file, at in store.orphans():
-            tally.drop(Dropped("comment_without_ticket", Pointer(orphan_file, at), f"ticket {ticket_id}"))
+        chosen = {str(n): name for name, n in custom_fields.items()}
+        for id, ticket, comments in store.threads():
+            record = _record(id, ticket, comments, store, chosen or titles, bool(chosen), skip_tags, bots, tally)
+            if record is not None:
+                yield record
 
 
-def _store(
-    item: dict[str, Any],
-    where: Pointer,
-    store: ThreadStore,
-    users: dict[str, dict[str, Any]],
-    tally: Tally,
-) -> None:
-    if "id" not in item:
+def _store(item: dict[str, Any], where: Pointer, store: ThreadStore, titles: dict[str, str], tally: Tally) -> None:
+    if item.get("id") is None and not isinstance(item.get("child_events"), list):
+        tally.seen("other objects")
         tally.drop(Dropped("object_without_id", where))
-    elif "ticket_id" in item or "author_id" in item:
-        tally.seen("messages")
-        if not item.get("ticket_id"):
-            tally.drop(Dropped("comment_without_ticket", where))
-            return
-        sent = str(item.get("created_at") or "")
-        if store.add_message(str(item["ticket_id"]), sent, str(item["id"]), item, where.file, where.at):
-            tally.drop(Dropped("duplicate_message_id", where, str(item["id"])))
-    elif "requester_id" in item or "subject" in item:
-        tally.seen("tickets")
-        if store.add_ticket(str(item["id"]), item, where.file, where.at):
-            tally.drop(Dropped("duplicate_ticket_id", where, str(item["id"])))
-        for n, comment in enumerate(item.get("comments") or []):
-            tally.seen("messages")
-            nested = {"id": f"{item['id']}-{n}", **comment}
-            store.add_message(
-                str(item["id"]),
-                str(nested.get("created_at") or n),
-                str(nested["id"]),
-                nested,
-                where.file,
-                f"{where.at}/comments/{n}",
-            )
+    elif isinstance(inside := item.get("child_events", item.get("events")), list) and "ticket_id" in item:
+        _store_events(item, inside, where, store, tally)
+    elif "author_id" in item or "body" in item:
+        store.add_message(item.get("ticket_id"), item["id"], item.get("created_at"), item, where)
+    elif "requester_id" in item and "ticket_id" not in item:
+        _store_ticket(item, where, store, tally)
+    elif "ticket_id" in item and ("reopens" in item or "score" in item):
+        store.add_fact(item["ticket_id"], {k: item.get(k) for k in ("reopens", "score", "created_at")})
     elif "role" in item or "email" in item:
-        users[str(item["id"])] = item
+        store.add_person(item["id"], {k: item.get(k) for k in PERSON})
+    elif "title" in item and "type" in item and "url" in item:
+        titles[str(item["id"])] = str(item["title"]).strip().lower()
     else:
         tally.seen("other objects")
         tally.drop(Dropped("other_object", where, ", ".join(sorted(item)[:6])))
+
+
+PERSON = ("id", "name", "alias", "email", "phone", "role", "user_type", "is_bot", "suspended")
+
+
+def _store_ticket(item: dict[str, Any], where: Pointer, store: ThreadStore, tally: Tally) -> None:
+    tally.seen("tickets")
+    embedded = item.get("comments")
+    store.add_ticket(item["id"], {k: v for k, v in item.items() if k != "comments"}, where)
+    for n, comment in enumerate(embedded if isinstance(embedded, list) else []):
+        place = Pointer(where.file, f"{where.at}/comments/{n}")
+        if isinstance(comment, dict):
+            id = comment.get("id", f"{item['id']}-{n}")
+            store.add_message(item["id"], id, comment.get("created_at"), comment, place)
+        else:
+            tally.broken(place, f"comment is {type(comment).__name__}, not an object")
+
+
+def _store_events(item: dict[str, Any], inside: list[Any], where: Pointer, store: ThreadStore, tally: Tally) -> None:
+    """An audit or ticket event: its comments, each with the audit's author, time and channel where it has none itself."""
+    kinds = {str(e.get("type") or e.get("event_type")) for e in inside if isinstance(e, dict)}
+    macro = "AgentMacroReference" in kinds
+    list_name = "child_events" if "child_events" in item else "events"
+    for n, event in enumerate(inside):
+        if not isinstance(event, dict) or (event.get("event_type") or event.get("type")) != "Comment":
+            tally.seen("events without a comment")
+            continue
+        comment = {
+            "author_id": item.get("author_id", item.get("updater_id")), "created_at": item.get("created_at", item.get("timestamp")),
+            "via": item.get("via"), **event, "macro": macro,
+        }  # fmt: skip
+        place = Pointer(where.file, f"{where.at}/{list_name}/{n}")
+        store.add_message(item["ticket_id"], event.get("id"), comment["created_at"], comment, place)
 
 
 def _record(
     id: str,
     stored: Stored,
     comments: list[Stored],
-    users: dict[str, dict[str, Any]],
-    custom_fields: dict[str, int],
+    store: ThreadStore,
+    names: dict[str, str],
+    only_named: bool,
     skip_tags: tuple[str, ...],
     bots: tuple[str, ...],
     tally: Tally,
 ) -> Record | None:
-    ticket, file, at = stored
-    where = Pointer(file, at)
-    tags = ticket.get("tags") or []
+    ticket, where = stored
+    tags = [str(t) for t in ticket.get("tags") or [] if t] if isinstance(ticket.get("tags"), list) else []
     skipped = sorted(set(tags) & set(skip_tags))
     if skipped or ticket.get("status") == "deleted":
         tally.drop(Dropped("skipped_tag" if skipped else "deleted", where, ", ".join(skipped)), messages=len(comments))
@@ -113,17 +147,17 @@ def _record(
         return None
     try:
         created = moment(ticket.get("created_at"))
-        messages = tuple(_message(c, users, bots) for c, *_ in comments) or (_opening(ticket, created),)
-    except ValueError as e:
+    except (ValueError, TypeError) as e:
         tally.drop(Dropped("unreadable_time", where, str(e)), messages=len(comments))
         return None
     requester = str(ticket.get("requester_id") or f"unknown-{id}")
-    values = {str(f.get("id")): f.get("value") for f in ticket.get("custom_fields") or [] if isinstance(f, dict)}
-    fields = {name: str(values[str(n)]) for name, n in custom_fields.items() if values.get(str(n)) not in (None, "")}
-    for name in ("type", "priority", "status"):
-        if ticket.get(name):
-            fields[name] = str(ticket[name])
-    involved = {requester, str(ticket.get("assignee_id") or ""), *(m.author for m in messages)}
+    users = {u: store.person(u) for u in sorted(_involved(requester, ticket, comments))}
+    messages = tuple(_message(c, at, users, bots, tally) for c, at in comments)
+    if not messages:
+        tally.seen("messages")
+        messages = (Message(requester, "customer", True, created, str(ticket["description"]), pointer=where),)
+    facts = store.facts(id)
+    reopens = [f.get("reopens") for f in facts] + [(ticket.get("metric_set") or {}).get("reopens")]
     return Record(
         id=id,
         kind="ticket",
@@ -132,38 +166,83 @@ def _record(
         title=str(ticket.get("raw_subject") or ticket.get("subject") or ""),
         messages=messages,
         pointer=where,
-        fields=fields,
-        solved=ticket.get("status") in SOLVED and _satisfaction(ticket) != "bad",
-        people=tuple(_person(users[u]) for u in sorted(involved) if u in users),
+        fields=_fields(ticket, names, only_named, tags),
+        solved=ticket.get("status") in SOLVED,
+        people=tuple(_person(u) for u in users.values() if u is not None),
+        reopened=any(isinstance(n, int) and n > 0 for n in reopens),
+        satisfaction=_satisfaction(ticket, facts),
+        links=tuple(_links(ticket, comments)),
     )
 
 
-def _opening(ticket: dict[str, Any], created: Any) -> Message:
-    return Message(str(ticket.get("requester_id")), "customer", True, created, str(ticket["description"]))
+def _involved(requester: str, ticket: dict[str, Any], comments: list[Stored]) -> set[str]:
+    others = [ticket.get(k) for k in ("assignee_id", "submitter_id")]
+    for k in ("collaborator_ids", "follower_ids", "email_cc_ids"):
+        others += ticket[k] if isinstance(ticket.get(k), list) else []
+    return {requester, *(str(o) for o in others if o), *(str(c.get("author_id")) for c, _ in comments)}
 
 
-def _message(comment: dict[str, Any], users: dict[str, dict[str, Any]], bots: tuple[str, ...]) -> Message:
+def _fields(ticket: dict[str, Any], names: dict[str, str], only_named: bool, tags: list[str]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for f in ticket.get("custom_fields") or ticket.get("fields") or []:
+        if isinstance(f, dict) and f.get("value") not in (None, "", []):
+            id, value = str(f.get("id")), f["value"]
+            if id in names or not only_named:
+                fields[names.get(id, f"field_{id}")] = (
+                    ",".join(map(str, value)) if isinstance(value, list) else str(value)
+                )
+    for name in ("type", "priority", "status"):
+        if ticket.get(name):
+            fields[name] = str(ticket[name])
+    if tags:
+        fields["tags"] = ",".join(tags)
+    return fields
+
+
+def _message(
+    comment: dict[str, Any], where: Pointer, users: dict[str, Any], bots: tuple[str, ...], tally: Tally
+) -> Message:
     html, plain = comment.get("html_body"), comment.get("plain_body") or comment.get("body")
     author = str(comment.get("author_id"))
+    try:
+        created = moment(comment.get("created_at"))
+    except (ValueError, TypeError):
+        tally.seen("messages without a readable time")
+        created = None
+    attached = comment.get("attachments")
     return Message(
         author=author,
-        role=_role(users.get(author), comment, bots),
+        role=_role(users.get(author), bots),
         public=comment.get("public") is True,
-        created=moment(comment.get("created_at")),
+        created=created,
         text=str(html or plain or ""),
         html=bool(html),
-    )
+        origin=_origin(comment),
+        attachments=tuple(
+            str(a["file_name"]) for a in attached if isinstance(a, dict) and a.get("file_name")
+        ) if isinstance(attached, list) else (),
+        pointer=where,
+    )  # fmt: skip
 
 
-def _role(user: dict[str, Any] | None, comment: dict[str, Any], bots: tuple[str, ...]) -> Role:
+def _origin(comment: dict[str, Any]) -> Origin:
+    via = comment.get("via")
+    channel = via.get("channel") if isinstance(via, dict) else str(via or "").casefold()
+    source = via.get("source") if isinstance(via, dict) else None
+    relation = source.get("rel") if isinstance(source, dict) else None
+    if relation == "merge" or channel == "merge":
+        return "merge"
+    if channel in AUTOMATIC_CHANNELS or relation in AUTOMATIC_RELATIONS:
+        return "automatic"
+    return "macro" if comment.get("macro") is True or relation == "macro" or channel == "macro reference" else "person"
+
+
+def _role(user: dict[str, Any] | None, bots: tuple[str, ...]) -> Role:
     """Suspended and deleted users have no role: their words are never an agent's."""
-    channel = (comment.get("via") or {}).get("channel")
     if user is None:
         return "system"
     if user.get("name") in bots or user.get("user_type") == "bot" or user.get("is_bot"):
         return "bot"
-    if channel in ("rule", "system"):
-        return "system"
     return {"end-user": "customer", "agent": "agent", "admin": "agent"}.get(str(user.get("role")), "system")  # type: ignore[return-value]
 
 
@@ -176,6 +255,20 @@ def _person(user: dict[str, Any]) -> Person:
     )
 
 
-def _satisfaction(ticket: dict[str, Any]) -> str | None:
+def _satisfaction(ticket: dict[str, Any], facts: list[Any]) -> Literal["good", "bad"] | None:
     rating = ticket.get("satisfaction_rating")
-    return rating.get("score") if isinstance(rating, dict) else rating
+    scores = [rating.get("score") if isinstance(rating, dict) else rating, *(f.get("score") for f in facts)]
+    said = [str(s).removesuffix("_with_comment") for s in scores if s]
+    return "bad" if "bad" in said else "good" if "good" in said else None
+
+
+def _links(ticket: dict[str, Any], comments: list[Stored]) -> Iterator[str]:
+    """Tickets that this one was merged with or follows up."""
+    for via in (ticket.get("via"), *(c.get("via") for c, _ in comments)):
+        source = via.get("source") if isinstance(via, dict) else None
+        if isinstance(source, dict) and source.get("rel") in ("merge", "follow_up"):
+            for end in (source.get("from"), source.get("to")):
+                if isinstance(end, dict):
+                    yield from (str(t) for t in [end.get("ticket_id"), *(end.get("ticket_ids") or [])] if t)
+    if ticket.get("followup_source_id"):
+        yield str(ticket["followup_source_id"])

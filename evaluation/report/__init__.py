@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluation.decision import Decision
 from evaluation.report.charts import bars, intervals
 from evaluation.summary import View
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 SHOWN_EXAMPLES = 8
 VERDICTS = {"self_host": "Self-host", "api": "Stay on the API", "undecided": "Undecided"}
+
+
+def environment_of_pages() -> Environment:
+    """Jinja over the templates of this folder, everything escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("evaluation.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def render(
@@ -25,13 +40,9 @@ def render(
     facts: dict[str, Any],
 ) -> str:
     """The page. The arguments are what evaluation and decision stored; facts: masked, hashes, base, mlflow_run, …"""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = environment_of_pages()
     environment.filters |= {"num": _number, "ms": _milliseconds, "usd": _usd}
-    template = environment.from_string(
-        files("evaluation.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    )
+    template = environment.get_template("report.html.j2")
     gated = {s.removeprefix("task=").split("/")[0] for s in decided.gates.must_pass}
     tasks = sorted({i.task for i in view.items}, key=lambda t: (t not in gated, t))
     return template.render(

@@ -48,6 +48,35 @@ def bars(rows: Sequence[tuple[str, float | None]], unit: str) -> Markup:
     return _svg(8 + len(rows) * ROW, "".join(parts), f"p95 in {unit} by arm")
 
 
+def columns(rows: Sequence[tuple[str, int]], title: str) -> Markup:
+    """A column per bin, its number above it."""
+    top, high, step = max([n for _, n in rows], default=1) or 1, 90, (WIDTH - 10) / max(1, len(rows))
+    parts = []
+    for i, (name, n) in enumerate(rows):
+        x, height = 5 + i * step, high * n / top
+        parts.append(
+            f'<rect x="{x + 3:.1f}" y="{14 + high - height:.1f}" width="{step - 6:.1f}" height="{height:.1f}" rx="2"/>'
+        )
+        parts.append(f'<text x="{x + step / 2:.1f}" y="{10 + high - height:.1f}" class="tick">{n:,}</text>')
+        parts.append(f'<text x="{x + step / 2:.1f}" y="{high + 28}" class="tick">{escape(name)}</text>')
+    return _svg(high + 34, "".join(parts), title)
+
+
+def heat(rows: Sequence[tuple[str, Sequence[int]]], title: str) -> Markup:
+    """A grid of cells, the darker the more; every cell says its number to those who point at it."""
+    top = max([n for _, values in rows for n in values], default=1) or 1
+    left, cell, parts = 40, 20, []
+    for i, (name, values) in enumerate(rows):
+        parts.append(f'<text x="0" y="{24 + i * cell}">{escape(name)}</text>')
+        for j, n in enumerate(values):
+            parts.append(
+                f'<rect x="{left + j * cell}" y="{10 + i * cell}" width="{cell - 2}" height="{cell - 2}" rx="2"'
+                f' fill-opacity="{0.06 + 0.94 * n / top:.2f}"><title>{escape(name)} {j}:00: {n:,}</title></rect>'
+            )
+    ticks = "".join(f'<text x="{left + j * cell + 9}" y="8" class="tick">{j}</text>' for j in range(0, 24, 3))
+    return _svg(14 + len(rows) * cell, ticks + "".join(parts), title)
+
+
 def _x(value: float, top: float) -> float:
     return LABEL + value / top * (WIDTH - LABEL - 70)
 

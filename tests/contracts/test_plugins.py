@@ -11,7 +11,9 @@ from data_prep import plugins
 
 FUNCTIONS = {
     "data_prep.sources": ("read", 2),
-    "data_prep.tasks": ("rows", 1),
+    "data_prep.tasks": ("rows", 2),
+    "data_prep.pii": ("find", 1),
+    "data_prep.executors": ("run", 4),
     "pipelines.targets": ("promote", 1),
 }
 CASES = [(package, name) for package in FUNCTIONS for name in plugins.names(package)]

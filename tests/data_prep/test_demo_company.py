@@ -40,7 +40,7 @@ def texts(workspace: Workspace) -> str:
     import pyarrow.parquet as pq
 
     dataset = workspace.folder / "runs" / "hearthline-demo" / "dataset"
-    rows = [r for s in ("train", "dev", "test") for r in pq.read_table(dataset / f"{s}.parquet").to_pylist()]
+    rows = [r for s in ("train", "dev", "test") for r in pq.read_table(dataset / f"{s}-00000.parquet").to_pylist()]
     return "\n".join(m["content"] for r in rows for m in (*r["prompt"], *r["completion"]))
 
 
@@ -57,7 +57,7 @@ def test_no_customer_of_the_demo_is_on_both_sides(prepared: Workspace) -> None:
 
     dataset = prepared.folder / "runs" / "hearthline-demo" / "dataset"
     groups = {
-        s: set(pq.read_table(dataset / f"{s}.parquet", columns=["group"]).to_pydict()["group"])
+        s: set(pq.read_table(dataset / f"{s}-00000.parquet", columns=["group"]).to_pydict()["group"])
         for s in ("train", "dev", "test")
     }
     assert groups["test"]

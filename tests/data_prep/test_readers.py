@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from data_prep.records import Record, SourceError, Tally
-from data_prep.sources import csv, html, markdown, zendesk
+from data_prep.sources import _files, csv, html, markdown, zendesk
 from data_prep.sources.csv import Columns
 from tests.conftest import help_desk, write_export
 
@@ -65,9 +65,9 @@ def test_orphans_and_duplicates_are_counted_with_their_place(tmp_path: Path, tal
     assert {r.id: r.title for r in records}["1"] == "edited"
     assert records[0].messages[1].text == "edited later"
     assert tally.dropped == {
-        "comment_without_ticket": 2, "duplicate_message_id": 1, "duplicate_ticket_id": 1, "ticket_without_messages": 1,
+        "message_without_ticket": 2, "duplicate_message_id": 1, "duplicate_ticket_id": 1, "ticket_without_messages": 1,
     }  # fmt: skip
-    assert "comments.json /comments/6" in tally.examples["comment_without_ticket"][1]
+    assert "comments.json /comments/6" in tally.examples["message_without_ticket"][1]
     kept_messages = sum(len(r.messages) for r in records)
     assert tally.taken["messages"] == kept_messages + 3
 
@@ -77,11 +77,20 @@ def test_orphans_and_duplicates_are_counted_with_their_place(tmp_path: Path, tal
     [
         ("tickets.json", b"", "is empty"),
         ("tickets.json", b'{"tickets": [{"id": 1, "subj', r"tickets\.json:1: not JSON .*truncated"),
-        ("tickets.ndjson", b'{"id": 1, "subject": "a", "requester_id": 2}\n{"id": 2, "sub', r"ndjson:2: not JSON"),
+        (
+            "tickets.ndjson",
+            b'{"id": 1, "subject": "a", "requester_id": 2}\n{"id": 2, "sub',
+            r"ndjson:2: not JSON .*truncated",
+        ),
         ("tickets.json", b"id;subject\n1;hello", "is not JSON"),
         ("tickets.json", '{"tickets": [], "x": "größe"}'.encode("latin-1"), "byte 24 is 0xf6, which is not utf-8"),
         ("tickets.json", b'{"invoices": [1]}', "has none of the lists"),
-        ("tickets.json", b'{"tickets": [3]}', "/tickets/0 is int"),
+        ("tickets.json", b'{"tickets": [3]}', "holds no ticket"),
+        (
+            "tickets.json",
+            b'{"tickets": [' + b"3, " * 30 + b"3]}",
+            "/tickets/20: is int '3', not an object; more than 20 records",
+        ),
         ("tickets.json", b"[" * 100_000, "nested too deeply|not JSON"),
         ("tickets.json", b'{"tickets": []}', "holds no ticket"),
     ],
@@ -136,7 +145,7 @@ def test_an_unknown_visibility_in_csv_is_internal(tmp_path: Path, seen: str) -> 
 def test_two_kinds_of_files_join_by_id_and_the_opener_is_the_customer(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text('id,content,creator\n1,"<p>two\nlines</p>",ann\n1,<p>edited</p>,ann\n')
     (tmp_path / "r.csv").write_text(
-        "id,question,content,creator\n9,1,I solved it,ann\n8,1,try this,bob\n7,404,lost,bob\n"
+        "id,question,content,creator\n8,1,try this,bob\n9,1,I solved it,ann\n7,404,lost,bob\n"
     )
     tally = Tally()
     (record,) = csv.read(
@@ -176,6 +185,59 @@ def test_a_time_that_cannot_be_read_drops_the_ticket_with_its_messages(tmp_path:
     (tmp_path / "a.csv").write_text("m,ticket,text,who,at,role,seen\n1,T1,hello,ann,yesterday,customer,public\n")
     assert list(csv.read(tmp_path, tally, messages=MESSAGES, roles=ROLES)) == []
     assert tally.dropped == {"unreadable_time": 1, "message_of_dropped_ticket": 1}
+
+
+def test_one_broken_line_among_many_is_counted_with_its_place_and_too_many_stop(tmp_path: Path, tally: Tally) -> None:
+    export = help_desk(30)
+    write_export(tmp_path, {k: export[k] for k in ("comments", "users")})
+    lines = [json.dumps(t) for t in export["tickets"]]
+    lines[4] = lines[4][:40]
+    lines.insert(9, "[]")
+    lines.insert(12, '{"id": "\\ud83d torn", "subject": 3, "requester_id": null, "description": "x"}')
+    (tmp_path / "tickets.ndjson").write_text("\n".join(lines) + "\n")
+    records = zendesk_records(tmp_path, tally)
+    assert len(records) == 30
+    assert tally.dropped["broken_record"] == 2
+    assert tally.examples["broken_record"][0].startswith("tickets.ndjson line 5 (not JSON")
+    with pytest.raises(SourceError, match="more than 1 records of this source are broken"):
+        zendesk_records(tmp_path, Tally(max_bad_records=1))
+
+
+@pytest.mark.parametrize("whole", [1 << 26, 10])
+def test_a_page_larger_than_the_window_gives_the_same_records(
+    tmp_path: Path, whole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_files._Window, "WHOLE", whole)
+    monkeypatch.setattr(_files._Window, "CHUNK", 50)
+    records = zendesk_records(write_export(tmp_path, help_desk(9)), Tally())
+    assert [len(r.messages) for r in records] == [2] * 9
+    assert records[3].pointer.at == "/tickets/3"
+
+
+def test_a_single_line_of_fifty_megabytes_is_read(tmp_path: Path) -> None:
+    export = help_desk(3)
+    export["comments"][1]["plain_body"] = "word " * 10_000_000
+    write_export(tmp_path, {k: export[k] for k in ("tickets", "users")})
+    (tmp_path / "comments.ndjson").write_text("".join(json.dumps(c) + "\n" for c in export["comments"]))
+    assert len(zendesk_records(tmp_path, Tally())[0].messages[1].text) == 50_000_000
+
+
+def test_times_in_mixed_zones_sort_by_moment(tmp_path: Path) -> None:
+    export = help_desk(1)
+    export["comments"][0]["created_at"] = "2026-01-01T10:00:00+09:00"
+    export["comments"][1]["created_at"] = "2026-01-01T02:00:00Z"
+    export["comments"].append({**export["comments"][1], "id": 99, "created_at": "Thu, 01 Jan 2026 03:30:00 +0100"})
+    (record,) = zendesk_records(write_export(tmp_path, export), Tally())
+    assert [m.created.hour if m.created else None for m in record.messages] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("nonsense", ["0001-01-01T00:00:00Z", "soon", -1, True, [], "9999-12-31"])
+def test_clock_nonsense_of_a_comment_keeps_the_comment(tmp_path: Path, tally: Tally, nonsense: Any) -> None:
+    export = help_desk(1)
+    export["comments"][1]["created_at"] = nonsense
+    (record,) = zendesk_records(write_export(tmp_path, export), tally)
+    assert sorted(m.created is None for m in record.messages) == [False, True]
+    assert tally.taken["messages without a readable time"] == 1
 
 
 def test_a_ticket_of_two_megabytes_is_read_whole(tmp_path: Path) -> None:

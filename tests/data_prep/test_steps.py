@@ -10,11 +10,15 @@ import pytest
 
 from data_prep import dedup, select
 from data_prep.clean import clean
-from data_prep.records import Dropped, Person, Pointer, Redacted, Row, Turn
+from data_prep.dedup import EMPTY
+from data_prep.library import Library
+from data_prep.records import Dropped, Person, Pointer, Redacted, Row, Split, Turn
 from data_prep.redact import Redactor, Surrogates, iban_valid, luhn
 from data_prep.split import Splittable, components, split
+from data_prep.steps import Made
 from data_prep.tasks import doc_qa, draft_reply, triage
 
+NO_DOCUMENTS = Library(())
 KEY = Surrogates(b"k" * 32)
 
 
@@ -126,10 +130,11 @@ def test_near_copies_are_found_and_different_texts_are_not() -> None:
         edited = text.split()
         edited[rng.randrange(46)] = "changed"
         copies.append(" ".join(edited))
-    found = dedup.find([*texts, *copies, texts[0].upper()], threshold=0.7)
+    every = [*texts, *copies, texts[0].upper(), "", ""]
+    found = dedup.find([dedup.signature(t) for t in every], every.__getitem__, threshold=0.7)
     assert found.near[:300] == [None] * 300
     assert found.near[300:400] == list(range(100))
-    assert found.exact[400] == 0
+    assert found.exact[400:] == [0, None, None]
 
 
 def at(day: int) -> datetime:
@@ -176,25 +181,25 @@ def ticket(**changes: object) -> Redacted:
 
 
 def test_triage_asks_the_first_message_and_refuses_unknown_labels() -> None:
-    (row,) = triage.rows(ticket(), field="topic", labels=("delivery", "billing"))
+    (row,) = triage.rows(ticket(), NO_DOCUMENTS, field="topic", labels=("delivery", "billing"))
     assert isinstance(row, Row)
     assert row.label == row.reference == "delivery"
     assert "arrives tomorrow" not in row.prompt[-1]["content"]
-    (unknown,) = triage.rows(ticket(), field="topic", labels=("billing",))
-    (none,) = triage.rows(ticket(fields={}), field="topic", labels=("billing",))
+    (unknown,) = triage.rows(ticket(), NO_DOCUMENTS, field="topic", labels=("billing",))
+    (none,) = triage.rows(ticket(fields={}), NO_DOCUMENTS, field="topic", labels=("billing",))
     assert [d.reason for d in (unknown, none) if isinstance(d, Dropped)] == ["label_not_listed", "no_label"]
 
 
 def test_the_accepted_reply_is_the_last_substantial_one_and_ends_the_prompt() -> None:
-    (row,) = draft_reply.rows(ticket())
+    (row,) = draft_reply.rows(ticket(), NO_DOCUMENTS)
     assert isinstance(row, Row)
     assert row.reference.startswith("It is at the depot")
     assert [m["role"] for m in row.prompt] == ["system", "user", "assistant", "user"]
-    (holding,) = draft_reply.rows(ticket(turns=ticket().turns[:2]))
-    (unsolved,) = draft_reply.rows(ticket(solved=False))
-    (silent,) = draft_reply.rows(ticket(turns=ticket().turns[:1]))
+    (holding,) = draft_reply.rows(ticket(turns=ticket().turns[:2]), NO_DOCUMENTS)
+    (unsolved,) = draft_reply.rows(ticket(solved=False), NO_DOCUMENTS)
+    (silent,) = draft_reply.rows(ticket(turns=ticket().turns[:1]), NO_DOCUMENTS)
     reasons = [d.reason for d in (holding, unsolved, silent) if isinstance(d, Dropped)]
-    assert reasons == ["no_acceptable_reply", "not_solved", "no_agent_reply"]
+    assert reasons == ["holding_reply", "not_solved", "no_agent_reply"]
 
 
 def test_a_section_becomes_a_question_with_its_own_words_and_span() -> None:
@@ -203,7 +208,7 @@ def test_a_section_becomes_a_question_with_its_own_words_and_span() -> None:
         "\n\n## Short\n\nno"
     )
     document = ticket(kind="document", title="Guide", turns=(Turn("system", True, None, text),))
-    made = list(doc_qa.rows(document, min_words=8))
+    made = list(doc_qa.rows(document, NO_DOCUMENTS, min_words=8))
     rows = [r for r in made if isinstance(r, Row)]
     assert [r.prompt[-1]["content"] for r in rows] == ["How do I reset?"]
     assert rows[0].reference in text
@@ -214,18 +219,19 @@ def test_a_section_becomes_a_question_with_its_own_words_and_span() -> None:
 
 
 def test_selection_gives_reasons_for_rare_labels_macros_and_caps() -> None:
-    def row(n: int, label: str | None, text: str = "x") -> Row:
-        answer = ({"role": "assistant", "content": label or text},)
+    def row(n: int, label: str | None, side: Split = "train") -> Made:
         task = "triage" if label else "draft_reply"
-        return Row(f"{task}/{n}", task, (), answer, label, (), "shareable", "g", None, (), ())
+        return Made(f"{task}/{n}", task, label, side, "g", (), "human", "", "", EMPTY, EMPTY)
 
-    placed = [(row(n, "common"), "train") for n in range(10)] + [(row(50, "rare"), "train"), (row(51, "rare"), "test")]
-    placed += [(row(100 + n, None, "same macro"), "train") for n in range(5)]
+    rows = [row(n, "common") for n in range(10)] + [row(50, "rare"), row(51, "rare", "test")]
+    rows += [row(100 + n, None) for n in range(5)]  # five times one macro: all repeat the first
     reasons = select.reasons_to_drop(
-        placed,
+        rows,
+        [*range(12), *[12] * 5],
+        {},
         min_label_examples=2,
         max_same_answer=3,
         max_rows={"triage": {"train": 4}},
-        seed=1,  # type: ignore[arg-type]
+        seed=1,
     )
     assert sorted(reasons.values()) == ["over_cap"] * 6 + ["rare_label"] * 2 + ["repeated_answer"] * 2

@@ -48,7 +48,9 @@ def test_the_dataset_folder_opens_with_datasets(finished: Workspace, tmp_path: P
 def test_no_raw_participant_is_in_anything_that_was_written(finished: Workspace) -> None:
     raw = [u[k] for u in help_desk()["users"] for k in ("name", "email")]
     text = "\n".join(p.read_text(errors="ignore") for p in finished.run_folder.rglob("*.json*")) + "".join(
-        str(r) for s in ("train", "dev", "test") for r in _parquet(finished.run_folder / "dataset" / f"{s}.parquet")
+        str(r)
+        for s in ("train", "dev", "test")
+        for r in _parquet(finished.run_folder / "dataset" / f"{s}-00000.parquet")
     )
     assert "Customer" not in text
     assert [value for value in raw if value in text] == []
@@ -61,9 +63,11 @@ def _parquet(path: Path) -> list[object]:
 
 
 def test_lineage_leads_from_a_row_to_file_and_place(finished: Workspace) -> None:
-    lineage = _parquet(finished.run_folder / "dataset" / "lineage.parquet")
+    lineage = _parquet(finished.run_folder / "dataset" / "lineage-00000.parquet")
     rows = [
-        r["id"] for s in ("train", "dev", "test") for r in _parquet(finished.run_folder / "dataset" / f"{s}.parquet")
+        r["id"]
+        for s in ("train", "dev", "test")
+        for r in _parquet(finished.run_folder / "dataset" / f"{s}-00000.parquet")
     ]
     assert sorted(r["row"] for r in lineage) == sorted(rows)
     assert all(r["file"] == "tickets.json" and r["at"].startswith("/tickets/") for r in lineage)
@@ -277,7 +281,7 @@ def test_internal_notes_bots_and_automatic_replies_never_reach_a_row(workspace: 
     write_export(workspace.folder / "export", export)
     assert workspace.freehold("prepare", "desk.yaml").returncode == 0
     for split in ("train", "dev", "test"):
-        assert planted not in str(_parquet(workspace.run_folder / "dataset" / f"{split}.parquet"))
+        assert planted not in str(_parquet(workspace.run_folder / "dataset" / f"{split}-00000.parquet"))
     dropped = workspace.manifest("dataset")["counts"]["read desk"]["dropped"]
     assert dropped == {"bot_message": 1, "internal_note": 2, "system_message": 1}
 

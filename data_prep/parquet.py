@@ -1,0 +1,138 @@
+"""The dataset on disk: Parquet files per split, the lineage of every row, the subjects of every record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep import shards
+from data_prep.records import Redacted, Row, Split
+
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+ROWS_A_FILE = 50_000
+BATCH = 2_000
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
+ROW = pa.schema(
+    [
+        ("id", pa.string()),
+        ("task", pa.string()),
+        ("prompt", pa.list_(MESSAGE)),
+        ("completion", pa.list_(MESSAGE)),
+        ("label", pa.string()),
+        ("slices", pa.list_(pa.string())),
+        ("sensitivity", pa.string()),
+        ("group", pa.string()),
+        ("created", pa.string()),
+        ("record_ids", pa.list_(pa.string())),
+        ("made_by", pa.string()),
+    ]
+)
+LINEAGE = pa.schema([(n, pa.string()) for n in ("row", "split", "record", "source", "file", "sha256", "at")])
+SUBJECTS = pa.schema([("record", pa.string()), ("subject", pa.string())])
+
+
+class _Files:
+    """Rows appended to NAME-00000.parquet, NAME-00001.parquet …, at most ROWS_A_FILE in each; at least one file."""
+
+    def __init__(self, out: Path, name: str, schema: pa.Schema) -> None:
+        self._out, self._name, self._schema = out, name, schema
+        self._files, self._rows = 0, 0
+        self._waiting: list[dict[str, Any]] = []
+        self._writer = self._next()
+
+    def _next(self) -> pq.ParquetWriter:
+        path = self._out / f"{self._name}-{self._files:05d}.parquet"
+        self._files, self._rows = self._files + 1, 0
+        return pq.ParquetWriter(path, self._schema, compression="zstd")
+
+    def add(self, row: dict[str, Any]) -> None:
+        if self._rows == ROWS_A_FILE:
+            self.close()
+            self._writer = self._next()
+        self._waiting.append(row)
+        self._rows += 1
+        if len(self._waiting) == BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
+            self._waiting = []
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+
+def write_dataset(
+    every: Sequence[str], chosen: Sequence[tuple[str, Split]], folder: Path, out: Path, sources: dict[str, Path]
+) -> None:
+    """Write the chosen rows (id, side) of the shards in order, with lineage and subjects. sources: name → path."""
+    sides = dict(chosen)
+    files = {side: _Files(out, side, ROW) for side in SPLITS}
+    lineage, subjects = _Files(out, "lineage", LINEAGE), _Files(out, "subjects", SUBJECTS)
+    for shard in every:
+        source = shard.rpartition("-")[0]
+        for row in shards.read(folder / "rows" / f"{shard}.jsonl", Row):
+            if (side := sides.get(row.id)) is not None:
+                created = row.created.isoformat() if row.created else None
+                files[side].add({k: v for k, v in asdict(row).items() if k != "spans"} | {"created": created})
+                for line in _lineage(row, side, source, sources[source]):
+                    lineage.add(line)
+        for record in shards.read(folder / "redacted" / f"{shard}.jsonl", Redacted):
+            for subject in record.subjects:
+                subjects.add({"record": record.id, "subject": subject})
+    for f in (*files.values(), lineage, subjects):
+        f.close()
+
+
+def _lineage(row: Row, side: Split, source: str, path: Path) -> Iterator[dict[str, str]]:
+    for record in row.record_ids:
+        for span in row.spans:
+            sha = _sha256(path / span.file if path.is_dir() else path)
+            yield {
+                "row": row.id, "split": side, "record": record, "source": source, "file": span.file, "sha256": sha, "at": span.at,
+            }  # fmt: skip
+
+
+@cache
+def _sha256(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def read_rows(dataset: Path, side: Split) -> Iterator[Row]:
+    """The rows of one split of a dataset folder, in order."""
+    for path in files_of(dataset, side):
+        for batch in pq.ParquetFile(path).iter_batches(BATCH):
+            for item in batch.to_pylist():
+                created = item["created"]
+                yield Row(
+                    **{k: item[k] for k in ("id", "task", "label", "sensitivity", "group", "made_by")},
+                    prompt=tuple(item["prompt"]),
+                    completion=tuple(item["completion"]),
+                    slices=tuple(item["slices"]),
+                    created=datetime.fromisoformat(created) if created else None,
+                    record_ids=tuple(item["record_ids"]),
+                    spans=(),  # the lineage holds them; nothing after preparation needs them
+                )
+
+
+def sha256_of(dataset: Path, name: str) -> str:
+    """One hash for the files of a split."""
+    return hashlib.sha256("".join(_sha256(path) for path in files_of(dataset, name)).encode()).hexdigest()
+
+
+def files_of(dataset: Path, name: str) -> list[Path]:
+    """The Parquet files of a split, of the lineage or of the subjects, in order."""
+    found = sorted(dataset.glob(f"{name}-*.parquet"))
+    assert found, f"{dataset} holds no {name}-*.parquet"
+    return found

@@ -1,0 +1,142 @@
+"""Postal addresses and dates of birth, in the ways of the US, UK, Germany, France, and roughly Spain, Italy, the Netherlands.
+
+No address grammar: a street is a number beside a word for streets. It helps; it does not promise to find every address.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from data_prep.pii import Found
+
+_STATES = (
+    "AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA|RI|SC|SD"
+    "|TN|TX|UT|VT|VA|WA|WV|WI|WY|DC|PR"
+)
+_UNIT = r"(?:[,\s]{1,3}(?:apt|apartment|suite|ste|unit|flat|room|floor|#)\.?\s?#?[\w-]{1,6})?"
+_US_CITY = rf"[A-Z][\w.'’]*(?:[ -][A-Z][\w.'’]*){{0,3}},?\s{{1,3}}(?:{_STATES})\.?,?\s{{1,3}}\d{{5}}(?:-\d{{4}})?(?!\w)"
+_US_CITY_LOWER = rf"(?:[,\s]{{1,3}}[a-z.'’]+){{1,3}}[,\s]{{1,3}}(?:{_STATES.lower()})(?:[,\s]{{1,3}}\d{{4,5}})?(?!\w)"
+_UK_CODE = r"[A-Z]{1,2}\d[A-Z\d]?\s\d(?!GB|TB)[ABD-HJLNP-UW-Z]{2}(?!\w)"
+_CODE_CITY = r"(?:[A-Z]{1,2}-)?\d{4,5}(?:\s?[A-Z]{2})?\s{1,3}[A-ZÄÖÜÉÈÎ][\w.'’-]+(?:[ -][A-ZÄÖÜÉ][\w'’-]+){0,2}"
+_TAIL = rf"(?:{_UNIT}[,\s]{{1,4}}(?:{_US_CITY}|{_CODE_CITY}|[A-Z][\w'’ -]{{2,30}}[,\s]{{1,4}}{_UK_CODE}|{_UK_CODE}))?"
+_NUMBER = r"\d(?<![\w$€£#.,:/-]\d)"  # the digit first: `re` skips to it, and cannot to what is not before it
+_TYPE = (
+    "Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Place|Pl|Square|Sq|Terrace|Ter|Way|Highway|Hwy|Parkway"
+    "|Pkwy|Circle|Cir|Close|Crescent|Cres|Trail|Row|Mews|Gardens|Grove|Hill|Loop|Alley|Plaza|Turnpike|Pike|Walk|Quay"
+)
+ENGLISH = re.compile(
+    rf"{_NUMBER}\d{{0,5}}[A-Za-z]?(?:[-/]\d{{1,4}})?,?\s(?:(?:[NSEW]|North|South|East|West|NE|NW|SE|SW)\.?\s)?"
+    rf"(?:(?!(?:GB|MB|TB|Google|USB|Hard|One|Flash)\b)[A-Z][\w.'’-]*\s|\d{{1,3}}(?:st|nd|rd|th)\s){{1,3}}(?:{_TYPE})\b\.?{_UNIT}{_TAIL}"
+)
+# In lower case only words that mean nothing but streets: "a 2 tb drive", "3 in place".
+LOWER = re.compile(
+    rf"{_NUMBER}\d{{0,5}}[a-z]?(?: (?!(?:of|the|in|on|to|and|or|for|a|is|at|days?|hours?|minutes?|miles?|km|gb|mb)\b)[a-z.'’]+){{1,3}}"
+    rf" (?:street|st|avenue|ave|road|rd|lane|ln|boulevard|blvd|hwy|highway|drive|dr|court|ct|terrace)\b{_UNIT}(?:{_US_CITY_LOWER})?"
+)
+AMBIGUOUS_LOWER = re.compile(r"\b(?:drive|dr|court|ct|terrace|st)$")
+GERMAN = re.compile(
+    rf"(?<![\w-])(?:(?:[A-ZÄÖÜ][\w.-]*[ -]){{0,2}}(?:[A-ZÄÖÜ][\wäöüß.-]*)?(?:[Ss]traße|[Ss]trasse|[Ss]tr\.|(?<=[a-zß])(?:allee|gasse|chaussee|ufer|damm))"
+    rf"|(?:Am|An der|Auf der|Auf dem|Im|In der|Zum|Zur) [A-ZÄÖÜ][\wäöüß-]+)\s\d{{1,4}}(?:\s?[a-z]\b)?(?:[,\s]{{1,4}}{_CODE_CITY})?"
+    rf"|(?<![\w-])[A-ZÄÖÜ][\wäöüß-]{{2,}}(?:weg|platz|ring|steig|hof|berg)\s\d{{1,4}}(?:\s?[a-z])?[,\s]{{1,4}}{_CODE_CITY}"
+)
+FRENCH = re.compile(
+    rf"{_NUMBER}\d{{0,3}}(?:\s?(?:bis|ter|quater))?,?\s(?:[Rr]ue|[Aa]venue|[Aa]v\.|[Bb]oulevard|[Bb]d\.?|[Cc]hemin|[Ii]mpasse|[Aa]llée|[Qq]uai"
+    rf"|[Rr]oute|[Cc]ours|[Pp]lace)\s(?:(?:de la|de l['’]|des|du|de|d['’]|la|le|les|l['’])\s?)?[A-ZÉÈ][\w'’-]*(?:[ -][A-ZÉÈ][\w'’-]*|\s(?:de|du|la|des)\b){{0,4}}"
+    rf"(?:[,\s]{{1,4}}{_CODE_CITY})?"
+)
+SOUTHERN = re.compile(
+    r"(?<!\w)(?:C(?:alle)?/?|Avenida|Avda\.?|Paseo|Via|Viale|Piazza|Corso)\s(?:(?:de|del|la|los|las|della|dei|di)\s){0,2}[A-ZÁÉÍÓÚÑ]\w+"
+    rf"(?:\s(?:de\s)?[A-ZÁÉÍÓÚÑ]\w+){{0,2}},?\s(?:n\.?º?\s?)?\d{{1,4}}(?!\w)(?:[,\s]{{1,4}}{_CODE_CITY})?"
+    rf"|(?<!\w)[A-Z][a-z]+(?:straat|laan|plein|gracht|kade|dijk)\s\d{{1,4}}\s?[a-z]?(?!\w)(?:[,\s]{{1,4}}{_CODE_CITY})?"
+)
+BOX = re.compile(
+    rf"(?i:\b(?:p\.?\s?o\.?\s?box|postfach|apartado(?: de correos)?|casella postale|boîte postale)\s#?\d{{1,8}})(?!\w){_TAIL}"
+)
+CITY = re.compile(rf"(?<!\w){_US_CITY}")
+UK_CODE = re.compile(r"[A-Z](?<![\w-][A-Z])[A-Z]?\d[A-Z\d]?\s\d(?!GB|TB)[ABD-HJLNP-UW-Z]{2}(?!\w)")
+ANNOUNCED = re.compile(
+    r"(?<!mail )(?<!\bip )(?<!mac )(?<!web )(?<!url )(?<!server )(?<!email )(?<!memory )\b(?:address|adresse|anschrift|dirección|indirizzo|adres)"
+    r"(?: is| ist| est| es|:| no| to|,){0,2}\s{1,2}(?P<value>(?=[^\n]{0,24}\d)(?=[^\n]{0,50}[^\W\d_]{3})(?:no\.? |# ?)?[\w#][^\n@;()]{6,80}?)"
+    r"(?=\s*(?:[.;!?](?:\s|$)|\n|$|\b(?:and|phone|contact|mobile|email|my|und|et)\b))"
+)
+_MONTH = (
+    r"(?:jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez|janv|févr|mars|avr|juin|juil|août|déc|ene|abr|ago|dic|gen|mag"
+    r"|giu|lug|set|ott|maa|mei)[a-zäéûôï]{0,9}\.?"
+)
+BORN = re.compile(
+    r"\b(?:born(?: on| in)?|d\.?o\.?b\.?|date of birth|birth ?da(?:y|te)|geboren(?: am| op)?|geburts(?:datum|tag)|geb\.|née? le"
+    r"|date de naissance|nacid[oa](?: el)?|fecha de nacimiento|nat[oa] il|data di nascita|geboortedatum)"
+    r"[\s:,(]{0,3}(?:(?:is|was|ist|est|es|è|on|the|den|am)\s){0,2}"
+    rf"(?P<value>\d{{1,4}}[./\- ]\d{{1,2}}[./\- ]\d{{2,4}}|\d{{1,2}}(?:st|nd|rd|th|\.)?\s(?:of\s|de\s)?{_MONTH},?\s(?:de\s)?\d{{2,4}}"
+    rf"|{_MONTH}\s\d{{1,2}}(?:st|nd|rd|th)?,?\s\d{{2,4}}|\d{{6}}|\d{{8}})(?!\w)"
+)
+BORN_WORDS = (
+    "born",
+    "dob",
+    "d.o.b",
+    "birth",
+    "gebor",
+    "geburt",
+    "geb.",
+    "né",
+    "naissance",
+    "nacid",
+    "nacim",
+    "nato",
+    "nata",
+    "nascita",
+)
+GERMAN_ENDS = (
+    "straße",
+    "strasse",
+    "str.",
+    "allee",
+    "gasse",
+    "chaussee",
+    "ufer",
+    "damm",
+    "weg",
+    "platz",
+    "ring",
+    "steig",
+    "hof",
+    "berg",
+)
+GERMAN_AT = re.compile(r"(?<!\w)(?:Am|An der|Auf der|Auf dem|Im|In der|Zum|Zur) [A-ZÄÖÜ][\wäöüß-]+ \d")
+SOUTHERN_WORDS = ("calle", "c/", "avda", "avenida", "paseo", "via ", "viale", "piazza", "corso")
+DUTCH_ENDS = ("straat", "laan", "plein", "gracht", "kade", "dijk")
+FIVE_DIGITS = re.compile(r"\d{5}")
+STATE_CODE = re.compile(rf" (?:{_STATES})\.?,?\s{{1,3}}\d{{5}}")
+NUMBER_FIRST = re.compile(rf"{_NUMBER}\d{{0,5}}[A-Za-z]?(?:[-/]\d{{1,4}})?(?:\s?(?:bis|ter|quater))?,?\s[^\W\d_]")
+NUMBER_LAST = re.compile(r"\d(?<=[a-zß.] \d)")
+ADDRESS_WORDS = ("addres", "adres", "anschrift", "dirección", "indirizzo")
+
+
+def addresses(text: str, lower: str) -> Iterator[Found]:
+    """Postal addresses; places may overlap."""
+    patterns = [UK_CODE]
+    if NUMBER_FIRST.search(text):
+        patterns += [ENGLISH, FRENCH]
+        yield from (Found("address", *m.span()) for m in LOWER.finditer(lower) if not AMBIGUOUS_LOWER.search(m[0]))
+    last = [m.start() - 1 for m in NUMBER_LAST.finditer(text)]
+    if any(lower.endswith(GERMAN_ENDS, 0, at) for at in last) or (last and GERMAN_AT.search(text)):
+        patterns.append(GERMAN)
+    if last and (any(w in lower for w in SOUTHERN_WORDS) or any(lower.endswith(DUTCH_ENDS, 0, at) for at in last)):
+        patterns.append(SOUTHERN)
+    if "box" in lower or "postfach" in lower or "apartado" in lower or "postal" in lower:
+        patterns.append(BOX)
+    if FIVE_DIGITS.search(text) and STATE_CODE.search(text):
+        patterns.append(CITY)
+    for pattern in patterns:
+        for m in pattern.finditer(text):
+            yield Found("address", *m.span())
+    if [w for w in ADDRESS_WORDS if w in lower]:
+        for m in ANNOUNCED.finditer(lower):
+            yield Found("address", *m.span("value"))
+
+
+def birth_dates(lower: str) -> Iterator[Found]:
+    if [w for w in BORN_WORDS if w in lower]:
+        for m in BORN.finditer(lower):
+            yield Found("birth_date", *m.span("value"))

@@ -1,0 +1,79 @@
+"""Forgetting: everything of a person is found by any of their names, leaves the dataset for good, and is certified."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.conftest import Workspace
+
+
+def rows_of(workspace: Workspace, record: str) -> list[str]:
+    from data_prep.parquet import SPLITS, read_rows
+
+    dataset = workspace.run_folder / "dataset"
+    return [r.id for s in SPLITS for r in read_rows(dataset, s) if record in r.record_ids]
+
+
+def forget(workspace: Workspace, subject: str, *options: str) -> dict[str, object]:
+    done = workspace.freehold("forget", subject, "--json", *options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_a_dry_run_lists_everything_by_address_id_and_hash_and_changes_nothing(copied: Workspace) -> None:
+    before = copied.manifest("dataset")["content_sha256"]
+    (by_address,) = forget(copied, "c3@mail.example")["found"]  # type: ignore[misc]
+    (by_id,) = forget(copied, "103")["found"]  # type: ignore[misc]
+    (by_hash,) = forget(copied, by_address["subjects"][0])["found"]  # type: ignore[misc]
+    assert by_address["records"] == by_id["records"] == by_hash["records"] == ["desk:4"]
+    assert {r["row"] for r in by_address["rows"]} == set(rows_of(copied, "desk:4"))
+    assert by_address["adapters"] == [copied.manifest("adapter")["content_sha256"]]
+    assert by_address["rebuild_s"] > 0
+    assert copied.manifest("dataset")["content_sha256"] == before
+    assert forget(copied, "nobody@mail.example")["found"] == []
+    assert "nothing came from this subject" in copied.freehold("forget", "nobody@mail.example").stdout
+
+
+def test_executing_rebuilds_without_the_person_marks_the_adapter_and_certifies(copied: Workspace) -> None:
+    from mlflow import MlflowClient
+
+    assert rows_of(copied, "desk:4")
+    adapter = copied.manifest("adapter")["content_sha256"]
+    (done,) = forget(copied, "c3@mail.example", "--execute")["found"]  # type: ignore[misc]
+    assert rows_of(copied, "desk:4") == []
+    assert done["dataset_before"] != done["dataset_after"] == copied.manifest("dataset")["content_sha256"]
+    certificate = json.loads((copied.folder / done["certificate"]).read_text())
+    assert certificate["rows_after"] == 0
+    assert "c3@mail.example" not in json.dumps(certificate)
+    assert copied.manifest("dataset")["counts"]["read desk"]["dropped"]["forgotten"] == 1
+    state = json.loads((copied.run_folder / "tracking.json").read_text())
+    client = MlflowClient(tracking_uri=state["uri"])
+    assert "freehold.forgotten" in client.get_logged_model(state["models"][adapter]).tags
+    # the old adapter is still found through the lineage that was kept, and a new preparation does not bring the person back
+    (again,) = forget(copied, "c3@mail.example")["found"]  # type: ignore[misc]
+    assert again["adapters"] == [adapter]
+    assert again["rows"] == []
+    assert copied.freehold("prepare", "desk.yaml").returncode == 0
+    assert rows_of(copied, "desk:4") == []
+
+
+def test_without_a_run_or_a_recipe_the_error_says_so(workspace: Workspace, copied: Workspace) -> None:
+    nothing = workspace.freehold("forget", "c3@mail.example", "--runs", "export")
+    assert nothing.returncode == 2
+    assert "holds no prepared dataset" in nothing.stderr
+    copied.recipe.rename(copied.folder / "other.yaml")
+    gone = copied.freehold("forget", "c3@mail.example")
+    assert gone.returncode == 2
+    assert "Put the recipe back" in gone.stderr
+
+
+@pytest.mark.parametrize("content", ["{", '[{"when": 1}]'])
+def test_a_broken_tombstone_file_stops_the_preparation(workspace: Workspace, content: str) -> None:
+    workspace.run_folder.mkdir(parents=True)
+    (workspace.run_folder / "tombstones.json").write_text(content)
+    done = workspace.freehold("prepare", "desk.yaml")
+    assert done.returncode == 2
+    assert "who was forgotten" in done.stderr
