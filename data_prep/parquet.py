@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -84,7 +83,7 @@ def write_dataset(
         for row in shards.read(folder / "rows" / f"{shard}.jsonl", Row):
             if (side := sides.get(row.id)) is not None:
                 created = row.created.isoformat() if row.created else None
-                files[side].add({k: v for k, v in asdict(row).items() if k != "spans"} | {"created": created})
+                files[side].add({name: getattr(row, name) for name in ROW.names} | {"created": created})
                 for line in _lineage(row, side, source, sources[source]):
                     lineage.add(line)
         for record in shards.read(folder / "redacted" / f"{shard}.jsonl", Redacted):

@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from data_prep.people import ALSO_A_WORD, GAP, NOT_A_NAME, Directory, digits_of, identity, without_accents, words_of
 from data_prep.pii import Found, core, without_overlap
@@ -162,51 +163,12 @@ class Redactor:
         self.directory = directory if directory is not None else Directory()
         self.masked: Counter[str] = Counter()
         self.subjects: set[str] = set()
-        self._forms: dict[str, list[tuple[tuple[str, ...], str, str]]] = {}
+        self._forms: dict[str, list[Form]] = {}
         for person in people:
-            self._learn(person)
+            for form in _forms_of(surrogates, self.directory, keep, person):
+                self._forms.setdefault(form[0][0], []).append(form)
         for forms in self._forms.values():
             forms.sort(key=lambda f: (-len(f[0]), f))
-
-    def _learn(self, person: Person) -> None:
-        who = identity(person)
-        first, last = self._name(who)
-        for name in person.names:
-            words = words_of(name)
-            for inside in re.findall(r"[(\[]([\w.-]+)[)\]]", name):  # "(login) First Last"
-                self._form((inside,), first.lower(), who)
-            if len(words) > 1:
-                variants = {words, tuple(without_accents(w) for w in words)}
-                if name.islower() or name.isupper():  # a login such as first.last: its owner signs with capitals
-                    variants |= {tuple(w.capitalize() for w in v) for v in variants}
-                for variant in sorted(variants):
-                    self._full(variant, first, last, who)
-            elif words and words[0] == name.strip():
-                self._form(words, first, who)
-            elif " " not in name.strip():  # a handle with digits or signs: masked as it is written
-                self._form((name.strip(),), first.lower(), who)
-
-    def _full(self, words: tuple[str, ...], first: str, last: str, who: str) -> None:
-        self._form(words, f"{first} {last}", who)
-        self._form(words[::-1], f"{last} {first}", who)
-        self._form((words[0], words[-1]), f"{first} {last}", who)
-        self._form(("_".join(words),), f"{first}_{last}", who)
-        for word in words[:-1]:
-            self._form((word,), first, who)
-        self._form((words[-1],), last, who)
-        self._form((f"{words[0][:1]}{words[-1]}".lower(),), f"{first[:1]}{last}".lower(), who)
-
-    def _form(self, words: tuple[str, ...], surrogate: str, who: str) -> None:
-        several = len(words) > 1 or "_" in words[0]
-        for case in (str, str.upper, str.lower) if several else (str, str.upper):
-            changed = tuple(case(w) for w in words)
-            if len("".join(words)) > 2 and not (
-                len(words) == 1 and (words[0].casefold() in NOT_A_NAME or words[0] in self.keep)
-            ):
-                self._forms.setdefault(changed[0], []).append((changed, case(surrogate), who))
-
-    def _name(self, who: str) -> tuple[str, str]:
-        return self.surrogates.name(who, lambda full: tuple(full.split()) in self.directory.names)
 
     def __call__(self, text: str) -> str:
         """The text with everything masked. Not idempotent on its own surrogates: call once."""
@@ -220,7 +182,7 @@ class Redactor:
         return "".join([*out, text[at:]]) if out else text
 
     def _places(self, text: str) -> list[tuple[Found, str]]:
-        found = [p for p in self.find(text) if text[p.start : p.end] not in self.keep]
+        found = [] if LABEL.fullmatch(text) else [p for p in self.find(text) if text[p.start : p.end] not in self.keep]
         named = [*self._participants(text), *self._others(text)]
         if not found and not named:
             return []
@@ -250,10 +212,60 @@ class Redactor:
     def _others(self, text: str) -> Iterator[tuple[Found, str]]:
         for start, end, who in self.directory.mentioned(text):
             self.subjects.add(self.surrogates.subject(who))
-            yield Found("person", start, end), " ".join(self._name(who))
+            yield Found("person", start, end), " ".join(_name(self.surrogates, self.directory, who))
 
 
+LABEL = re.compile(r"[^\W\d]{1,24}(?:[ /&-][^\W\d]{1,24}){0,2}")  # a field's value: too few words to hold anything
 HANDLE = re.compile(r"[^\W_](?:[\w'’]*\w)?")
+
+
+Form = tuple[tuple[str, ...], str, str]  # words of a name as written, their surrogate, whose name it is
+
+
+@lru_cache(maxsize=20_000)
+def _forms_of(surrogates: Surrogates, directory: Directory, keep: frozenset[str], person: Person) -> tuple[Form, ...]:
+    """Every form in which a participant's name may be written. Kept: the same agents write in thousands of threads."""
+    who = identity(person)
+    first, last = _name(surrogates, directory, who)
+    found: list[tuple[tuple[str, ...], str]] = []
+    for name in person.names:
+        words = words_of(name)
+        found += [
+            ((inside,), first.lower()) for inside in re.findall(r"[(\[]([\w.-]+)[)\]]", name)
+        ]  # "(login) First Last"
+        if len(words) > 1:
+            variants = {words, tuple(without_accents(w) for w in words)}
+            if name.islower() or name.isupper():  # a login such as first.last: its owner signs with capitals
+                variants |= {tuple(w.capitalize() for w in v) for v in variants}
+            found += [form for variant in sorted(variants) for form in _full(variant, first, last)]
+        elif words and words[0] == name.strip():
+            found.append((words, first))
+        elif " " not in name.strip():  # a handle with digits or signs: masked as it is written
+            found.append(((name.strip(),), first.lower()))
+    cased = (form for words, surrogate in found for form in _cased(words, surrogate, keep))
+    return tuple(dict.fromkeys((words, surrogate, who) for words, surrogate in cased))
+
+
+def _full(words: tuple[str, ...], first: str, last: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    yield words, f"{first} {last}"
+    yield words[::-1], f"{last} {first}"
+    yield (words[0], words[-1]), f"{first} {last}"
+    yield ("_".join(words),), f"{first}_{last}"
+    yield from (((word,), first) for word in words[:-1])
+    yield (words[-1],), last
+    yield (f"{words[0][:1]}{words[-1]}".lower(),), f"{first[:1]}{last}".lower()
+
+
+def _cased(words: tuple[str, ...], surrogate: str, keep: frozenset[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    one = len(words) == 1 and "_" not in words[0]
+    if len("".join(words)) <= 2 or (one and (words[0].casefold() in NOT_A_NAME or words[0] in keep)):
+        return
+    for case in (str, str.upper) if one else (str, str.upper, str.lower):
+        yield tuple(case(w) for w in words), case(surrogate)
+
+
+def _name(surrogates: Surrogates, directory: Directory, who: str) -> tuple[str, str]:
+    return surrogates.name(who, lambda full: tuple(full.split()) in directory.names)
 
 
 def _bare(word: str) -> str:
