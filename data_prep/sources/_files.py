@@ -171,9 +171,13 @@ def _page(path: Path, window: _Window, keys: tuple[str, ...]) -> Iterator[tuple[
     after = window.peek()
     if after:
         raise window.error("something follows the end of the page", None)
-    present = [] if "id" in whole else [k for k in keys if isinstance(whole.get(k), list)]
+    present = [] if "id" in whole else [k for k in keys if isinstance(whole.get(k), list | dict)]
     for key in present:
-        yield from ((f"/{key}/{i}", item) for i, item in enumerate(whole[key]))
+        items = whole[key]
+        if isinstance(items, dict):  # one object, wrapped in its stream's name
+            yield f"/{key}", items
+        else:
+            yield from ((f"/{key}/{i}", item) for i, item in enumerate(items))
     if not present and "id" in whole:
         yield "", whole
     elif not present:
@@ -247,6 +251,8 @@ class _Window:
             except json.JSONDecodeError as e:
                 if self._ended or (e.pos < len(self._text) - 16 and not e.msg.startswith("Unterminated")):
                     raise self.error(e.msg, e.pos) from e
+            except ValueError as e:  # a number of more digits than Python takes
+                raise self.error(str(e).split(":")[0], None) from e
             except RecursionError as e:
                 raise SourceError(f"{self._path}: is nested too deeply to be an export of tickets.") from e
             else:
@@ -305,6 +311,8 @@ def _lines(path: Path, name: str, tally: Tally) -> Iterator[tuple[Pointer, dict[
                 tally.broken(where, f"byte {e.start} of the line is not UTF-8")
             except RecursionError:
                 tally.broken(where, "nested too deeply")
+            except ValueError as e:  # a number of more digits than Python takes
+                tally.broken(where, str(e).split(":")[0])
             else:
                 if isinstance(item, dict):
                     yield where, _whole_characters(item) if b"\\ud" in line.lower() else item
@@ -344,7 +352,10 @@ def moment(value: Any) -> datetime | None:
         parsed = datetime.fromisoformat(text.replace(" +0000", "+00:00").replace(" UTC", "+00:00"))
     except ValueError:
         parsed = parsedate_to_datetime(text)
-    return _plausible(parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC), value)
+    try:
+        return _plausible(parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC), value)
+    except OverflowError as e:
+        raise ValueError(f"{value!r} is no time") from e
 
 
 def _plausible(when: datetime, value: Any) -> datetime:

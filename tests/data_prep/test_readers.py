@@ -93,6 +93,8 @@ def test_orphans_and_duplicates_are_counted_with_their_place(tmp_path: Path, tal
         ),
         ("tickets.json", b"[" * 100_000, "nested too deeply|not JSON"),
         ("tickets.json", b'{"tickets": []}', "holds no ticket"),
+        ("tickets.json", b'{"tickets": [{"id": ' + b"9" * 5000 + b"}]}", "Exceeds the limit"),
+        ("tickets.ndjson", b'{"id": ' + b"9" * 5000 + b"}\n", "holds no ticket"),
     ],
 )
 def test_a_broken_export_is_one_clear_error(tmp_path: Path, name: str, content: bytes, told: str) -> None:
@@ -231,7 +233,7 @@ def test_times_in_mixed_zones_sort_by_moment(tmp_path: Path) -> None:
     assert [m.created.hour if m.created else None for m in record.messages] == [1, 2, 2]
 
 
-@pytest.mark.parametrize("nonsense", ["0001-01-01T00:00:00Z", "soon", -1, True, [], "9999-12-31"])
+@pytest.mark.parametrize("nonsense", ["0001-01-01T00:00:00Z", "soon", -1, True, [], "9999-12-31", "9999-12-31T23:59:59-05:00"])
 def test_clock_nonsense_of_a_comment_keeps_the_comment(tmp_path: Path, tally: Tally, nonsense: Any) -> None:
     export = help_desk(1)
     export["comments"][1]["created_at"] = nonsense
