@@ -16,8 +16,8 @@ def rows_of(workspace: Workspace, record: str) -> list[str]:
     return [r.id for s in SPLITS for r in read_rows(dataset, s) if record in r.record_ids]
 
 
-def forget(workspace: Workspace, subject: str, *options: str) -> dict[str, object]:
-    done = workspace.freehold("forget", subject, "--json", *options)
+def forget(workspace: Workspace, subject: str, *options: str, **environment: str) -> dict[str, object]:
+    done = workspace.freehold("forget", subject, "--json", *options, **environment)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, object] = json.loads(done.stdout)
     return found
@@ -42,14 +42,14 @@ def test_executing_rebuilds_without_the_person_marks_the_adapter_and_certifies(c
 
     assert rows_of(copied, "desk:4")
     adapter = copied.manifest("adapter")["content_sha256"]
-    (done,) = forget(copied, "c3@mail.example", "--execute")["found"]  # type: ignore[misc]
+    state = json.loads((copied.run_folder / "tracking.json").read_text())  # the copy's runs are in the original's store
+    (done,) = forget(copied, "c3@mail.example", "--execute", MLFLOW_TRACKING_URI=state["uri"])["found"]  # type: ignore[misc]
     assert rows_of(copied, "desk:4") == []
     assert done["dataset_before"] != done["dataset_after"] == copied.manifest("dataset")["content_sha256"]
     certificate = json.loads((copied.folder / done["certificate"]).read_text())
     assert certificate["rows_after"] == 0
     assert "c3@mail.example" not in json.dumps(certificate)
     assert copied.manifest("dataset")["counts"]["read desk"]["dropped"]["forgotten"] == 1
-    state = json.loads((copied.run_folder / "tracking.json").read_text())
     client = MlflowClient(tracking_uri=state["uri"])
     assert "freehold.forgotten" in client.get_logged_model(state["models"][adapter]).tags
     # the old adapter is still found through the lineage that was kept, and a new preparation does not bring the person back

@@ -69,8 +69,9 @@ def test_lineage_leads_from_a_row_to_file_and_place(finished: Workspace) -> None
         for s in ("train", "dev", "test")
         for r in _parquet(finished.run_folder / "dataset" / f"{s}-00000.parquet")
     ]
-    assert sorted(r["row"] for r in lineage) == sorted(rows)
-    assert all(r["file"] == "tickets.json" and r["at"].startswith("/tickets/") for r in lineage)
+    assert {r["row"] for r in lineage} == set(rows)
+    assert {r["file"] for r in lineage} == {"tickets.json", "comments.json"}
+    assert all(r["at"].split("/")[1] == r["file"].removesuffix(".json") and len(r["sha256"]) == 64 for r in lineage)
 
 
 def test_a_second_run_does_nothing_and_says_so(copied: Workspace) -> None:
