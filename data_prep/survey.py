@@ -185,7 +185,8 @@ def label_fields(found: Survey) -> list[tuple[str, str, list[str]]]:
     for source, fields in found.labels.items():
         for name, values in fields.items():
             kept = {v: n for v, n in values.items() if n >= LEAST_OF_A_LABEL and v}
-            if len(kept) >= 2 and len(values) <= MOST_LABELS and name not in NO_LABELS:
+            covered = sum(kept.values()) >= COVERED * sum(values.values())
+            if 2 <= len(kept) <= MOST_LABELS and covered and name not in NO_LABELS and not set(kept) <= FLAGS:
                 proposed.append((_information(kept), source, name, sorted(kept)))
     return [(source, name, labels) for _, source, name, labels in sorted(proposed, key=lambda p: (-p[0], p[1], p[2]))]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from data_prep.recognise import recognise
+from data_prep.survey import Survey, label_fields
 from evaluation.outlook import bills, items_needed
 from tests.conftest import Workspace, help_desk, write_export
 
@@ -85,6 +87,14 @@ def test_what_cannot_be_scanned_is_told(workspace: Workspace, arguments: list[st
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_labels_are_what_a_ticket_is_about_and_not_flags_or_states() -> None:
+    fields = {
+        "topic": Counter({"billing": 90, "delivery": 60, "odd": 1}), "locked": Counter({"true": 30, "false": 80}),
+        "status": Counter({"open": 60, "solved": 60}), "city": Counter({f"city {n}": 2 for n in range(80)}),
+    }  # fmt: skip
+    assert label_fields(Survey(labels={"desk": fields})) == [("desk", "topic", ["billing", "delivery"])]
 
 
 def test_two_systems_in_one_folder_become_two_sources(tmp_path: Path) -> None:
