@@ -11,7 +11,7 @@ Wiki markup that means the same in Markdown (_emphasis_, backslash escapes) or n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -258,6 +258,7 @@ NODES: dict[str, Callable[[Node, Names, int], str]] = {
 
 SIGNS = ("*", "[", "{", "|", "#", "!", "----", "h1.", "h2.", "h3.", "h4.", "h5.", "h6.", "bq.", "\\\\")
 MACRO = re.compile(r"\{(code|noformat|html|quote|panel)(?::([^{}\n]*+))?\}", re.IGNORECASE)
+PARAMETERS = re.compile(r"\||:(?=\w{1,30}=)")  # {code:java|title=a.java}; some write {code:java:title=a.java}
 COLOR = re.compile(r"\{color(?::#?\w{1,30})?\}")  # a style sheet's {color: 'red'} is no macro
 LINE = re.compile(
     r"[ \t]*+(?:h([1-6])\.[ \t]+(.*)|bq\.[ \t]+(.*)|([*#]{1,9}|-)[ \t]+(.*)|(-{4,})[ \t]*|(\|.*\|)[ \t]*)\Z",
@@ -343,16 +344,16 @@ def _pieces(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _parameter(parameters: str, *keys: str) -> str:
-    pairs = (p.partition("=") for p in parameters.split("|"))
+    pairs = (p.partition("=") for p in PARAMETERS.split(parameters))
     return next((value.strip("\"' ") for key, sign, value in pairs if sign and key.strip() in keys), "")
 
 
 def _verbatim(macro: str, parameters: str, content: str) -> str:
     if macro == "html":
         return html_to_text(content).strip("\n")
-    plain = next((p.strip() for p in parameters.split("|") if "=" not in p), "")
+    plain = next((p.strip() for p in PARAMETERS.split(parameters) if "=" not in p), "")
     language = plain or _parameter(parameters, "lang", "language")
-    title = _parameter(parameters, "title")
+    title = _parameter(parameters, "title", "name")
     code = fence(content.strip("\n"), "" if language == "none" else language)
     return f"**{title}**\n{code}" if title else code
 
@@ -370,24 +371,27 @@ def _block(out: list[str], text: str) -> None:
 
 
 def _lines(text: str, names: Names, *, at_start: bool) -> str:
-    """Headings, lists, tables, rules and paragraphs, line by line."""
-    if "{color" in text:
-        text = COLOR.sub("", text)
+    """Headings, lists, tables, rules and paragraphs, line by line. Colours go last: they may stand between a sign and
+    its word."""
+    lines = text.split("\n")
     if any(sign in text for sign in INLINE_SIGNS):
-        return "\n".join(_blocks((_marked(line, names) for line in text.split("\n")), at_start))
-    return "\n".join(_blocks(text.split("\n"), at_start))
+        lines = [_marked(line, names) for line in lines]
+    if "{color" in text:
+        lines = [COLOR.sub("", line) for line in lines]
+    return "\n".join(_blocks(lines, at_start))
 
 
-def _blocks(lines: Iterable[str], at_start: bool) -> Iterator[str]:
+def _blocks(lines: list[str], at_start: bool) -> Iterator[str]:
     numbers: dict[int, int] = {}
     rows: list[list[str]] = []
     for n, line in enumerate(lines):
-        found = LINE.match(line) if (n or at_start) and line.lstrip(" \t")[:1] in STARTS else None
+        first = line.lstrip(" \t")[:1]
+        found = LINE.match(line) if first and first in STARTS and (n or at_start) else None
         if rows and (found is None or not found[7]):
-            yield table(rows) + ("\n" if line.strip() else "")
+            yield table(rows) + ("\n" if first else "")
             rows = []
         if found is None:
-            if line.strip():
+            if first:
                 numbers = {}
             yield line
         elif found[7]:
@@ -426,11 +430,13 @@ def _replaced(found: re.Match[str], names: Names) -> str:
     if code is not None:
         return mono(code)
     if bracket is not None:
-        return _bracket(bracket, names) or found[0]
+        said = _bracket(bracket, names) or found[0]
+        return f"{said} " if said[0] == "@" and found.string[found.end() : found.end() + 1].isalnum() else said
     if image is not None:
         return "!" + _pointed(image.strip(), image.strip()) if IMAGE.fullmatch(image.strip()) else found[0]
     if bold is not None:
-        return f"**{_marked(bold, names)}**"
+        words = COLOR.sub("", _marked(bold, names)).strip()
+        return f"**{words}**" if words else found[0]
     return str(address)
 
 

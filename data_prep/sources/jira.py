@@ -16,7 +16,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -219,7 +219,7 @@ class _Reader:
         if isinstance(total, int) and total > len(comments):
             self.tally.seen("issues with truncated comments")
         users = _users(fields, comments)
-        names = {id: _string(u.get("displayName")) for u in users for id in _ids(u)}
+        names = _mentioned(users)
         description = to_markdown(fields.get("description"), names)
         if not comments and not description.strip():
             self.tally.drop(Dropped("ticket_without_messages", where))
@@ -250,7 +250,7 @@ class _Reader:
             pointer=where,
             fields=self.fields(fields),
             solved=_is_done(_string(status.get("name")), status) and resolution not in self.unsolved_resolutions,
-            people=tuple(_people(users)),
+            people=tuple(_person(id, found) for id, found in users.items()),
             reopened=_folded(status.get("name")) == "reopened" or _was_reopened(item, status),
             satisfaction=_satisfaction(fields.get(self.satisfaction_field) if self.satisfaction_field else None),
             links=tuple(dict.fromkeys(self.links(fields))),
@@ -283,7 +283,9 @@ class _Reader:
         if not id:
             return "system"
         kind = user.get("accountType")
-        if kind == "app" or any(_folded(user.get(k)) in self.bots for k in ("displayName", "name", "accountId")):
+        if kind == "app" or not self.bots.isdisjoint(
+            _folded(user.get(k)) for k in ("displayName", "name", "accountId")
+        ):
             return "bot"
         if id == reporter or kind == "customer":
             return "customer"
@@ -336,45 +338,57 @@ def _is_flag(property: dict[str, Any]) -> bool:
     return property.get("key") == PUBLIC_PROPERTY
 
 
-def _is_service_desk(item: dict[str, Any], users: list[dict[str, Any]], comments: list[dict[str, Any]]) -> bool:
+def _is_service_desk(
+    item: dict[str, Any], users: dict[str, list[dict[str, Any]]], comments: list[dict[str, Any]]
+) -> bool:
     fields = item["fields"]
     return (
         _dict(fields.get("project")).get("projectTypeKey") == "service_desk"
         or any(isinstance(v, dict) and "requestType" in v for v in fields.values())
         or bool({"requestType", "requestTypeId", "serviceDeskId"} & (set(fields) | set(item)))
-        or any(u.get("accountType") == "customer" for u in users)
+        or any(u.get("accountType") == "customer" for found in users.values() for u in found)
         or any("jsdPublic" in c or any(map(_is_flag, _objects(c.get("properties")))) for c in comments)
     )
 
 
-def _users(fields: dict[str, Any], comments: list[Stored]) -> list[dict[str, Any]]:
-    """Everybody an issue names: in its fields (reporter, assignee, request participants), comments and attachments."""
+def _users(fields: dict[str, Any], comments: list[Stored]) -> dict[str, list[dict[str, Any]]]:
+    """Everybody an issue names, by id: in its fields (reporter, assignee, request participants), comments and files."""
     values = [u for v in fields.values() for u in (v if isinstance(v, list) else (v,)) if isinstance(u, dict)]
-    found = [v for v in values if "displayName" in v or "accountId" in v]
-    found += [u for v in values if isinstance(u := v.get("author"), dict)]
-    found += [u for c, _ in comments for k in ("author", "updateAuthor") if isinstance(u := c.get(k), dict)]
-    return [u for u in found if _who(u)]
-
-
-def _ids(user: dict[str, Any]) -> list[str]:
-    return [id for k in ("accountId", "name", "key") if (id := _string(user.get(k))) and id != "unknown"]
+    found = [fields.get(k) for k in ("reporter", "creator", "assignee")]
+    found += [v for v in values if "displayName" in v or "accountId" in v]
+    found += [v["author"] for v in values if "author" in v]
+    found += [c.get(k) for c, _ in comments for k in ("author", "updateAuthor")]
+    users: dict[str, list[dict[str, Any]]] = {}
+    for user in found:
+        if isinstance(user, dict) and (id := _who(user)) and user not in (known := users.setdefault(id, [])):
+            known.append(user)
+    return users
 
 
 def _who(user: Any) -> str:
     """A user's id; empty for nobody, and for the account that all deleted ones share."""
-    if not isinstance(user, dict):
-        return ""
-    return next(iter(_ids(user)), "") or _string(user.get("emailAddress"))
+    for key in ("accountId", "name", "key", "emailAddress") if isinstance(user, dict) else ():
+        id = _string(user.get(key))
+        if id and id != "unknown":
+            return id
+    return ""
 
 
-def _people(users: list[dict[str, Any]]) -> Iterator[Person]:
-    by_id: dict[str, list[str]] = {}
-    for user in users:
-        said = (_string(user.get(k)) for k in ("displayName", "name", "emailAddress"))
-        by_id.setdefault(_who(user), []).extend(s for s in said if s)
-    for id, found in by_id.items():
-        names = dict.fromkeys(n for n in found if "@" not in n)
-        yield Person(id, tuple(names), tuple(dict.fromkeys(n for n in found if "@" in n)))
+def _mentioned(users: dict[str, list[dict[str, Any]]]) -> Names:
+    """What people are called, by account id, login and key."""
+    return {
+        id: _string(user.get("displayName")) or "user"
+        for found in users.values()
+        for user in found
+        for k in ("accountId", "name", "key")
+        if (id := _string(user.get(k)))
+    }
+
+
+def _person(id: str, found: list[dict[str, Any]]) -> Person:
+    said = [s for u in found for k in ("displayName", "name", "emailAddress") if (s := _string(u.get(k)))]
+    names, emails = (tuple(dict.fromkeys(s for s in said if ("@" in s) is mail)) for mail in (False, True))
+    return Person(id, names, emails)
 
 
 def _attached(messages: list[Message], attachments: Any) -> tuple[Message, ...]:
@@ -384,18 +398,13 @@ def _attached(messages: list[Message], attachments: Any) -> tuple[Message, ...]:
         return tuple(messages)
     named = [[n for n in names if n in m.text] for m in messages]
     named[0] += [n for n in names if not any(n in ns for ns in named)]
-    return tuple(
-        m
-        if not ns
-        else Message(m.author, m.role, m.public, m.created, m.text, attachments=tuple(ns), pointer=m.pointer)
-        for m, ns in zip(messages, named, strict=True)
-    )
+    return tuple(replace(m, attachments=tuple(ns)) if ns else m for m, ns in zip(messages, named, strict=True))
 
 
 def _is_done(name: str, status: dict[str, Any]) -> bool:
     """Whether a status is final: by its category where it is the issue's own, else by its name."""
     category = _dict(status.get("statusCategory")).get("key")
-    if name == status.get("name") and category in CATEGORIES:
+    if name == _string(status.get("name")) and category in CATEGORIES:
         return bool(category == "done")
     return name.casefold() in DONE
 
@@ -442,9 +451,9 @@ def _folded(value: Any) -> str:
 
 
 def _string(value: Any) -> str:
-    return (
-        value if isinstance(value, str) else str(value) if isinstance(value, int | float) and value is not True else ""
-    )
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
 def _dict(value: Any) -> dict[str, Any]:

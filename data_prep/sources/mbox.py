@@ -4,8 +4,8 @@ A thread is what References and In-Reply-To join, through mails that are missing
 nothing here joins by subject with a mail of the same customer at most 30 days older. A mass mailing and a missing mail
 join only mails of the same customer: else everybody who answers a newsletter would stand in one thread.
 
-Roles come from addresses: what `support_domains` names is an agent, everybody else a customer; mailer daemons and senders
-that the receiving server found forged are system. A contact form that writes in a customer's name is the customer.
+Roles come from addresses: what `support_domains` names is an agent, everybody else a customer, a mailer daemon a bot; a
+sender that the receiving server found forged is system. A contact form that writes in a customer's name is the customer.
 Fails closed: an agent's mail is public only if somebody outside gets it, a customer's only if support does.
 
 Mail has no state, so "solved" is a guess and an option can turn it off: `last_reply` takes a thread for solved when its
@@ -30,7 +30,7 @@ from email.parser import BytesParser
 from email.policy import Compat32
 from email.utils import getaddresses
 from io import BytesIO
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -78,6 +78,10 @@ FREE_MAIL = (
     "gmail.com googlemail.com outlook.com hotmail.com live.com msn.com yahoo.com icloud.com me.com aol.com gmx.de gmx.net"
     " web.de t-online.de proton.me protonmail.com mail.com zoho.com yandex.ru mail.ru qq.com 163.com"
 ).split()
+MAILBOXES = frozenset(
+    "help support service services info contact kontakt hello hilfe team office sales billing care customer customers desk helpdesk"
+    " kundenservice kundendienst noreply no reply".split()
+)
 LONGEST_HEADER = 100_000  # characters; twelve hundred recipients
 LONGEST_STRUCTURE = 5_000  # of Content-… headers: the standard library takes quadratic time to read them
 DEEPEST = 40  # parts in parts
@@ -94,6 +98,12 @@ def recognise(peek: Peek) -> dict[str, Any] | None:
         return None
     proposed = _usual(data for _, data in _split(BytesIO(first), cut=peek.suffix == ".mbox"))
     return {"support_domains": [proposed]} if proposed else {}
+
+
+def merged(options: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """One set of options for several files: the support domain that most of them propose."""
+    proposed = Counter(str(domain) for _, given in options for domain in given.get("support_domains", ()))
+    return {"support_domains": [max(sorted(proposed), key=proposed.__getitem__)]} if proposed else {}
 
 
 def read(
@@ -207,15 +217,20 @@ def _head(data: bytes) -> bytes:
     return data[: end.start()] if end else data
 
 
+def _longest(header: str) -> int:
+    return LONGEST_STRUCTURE if header.casefold().startswith("content-") else LONGEST_HEADER
+
+
 class _Lenient(Compat32):
     """Headers as text whatever their bytes are, cut where only an attack is longer."""
 
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
         name, value = super().header_source_parse(sourcelines)
-        return name, value[: LONGEST_STRUCTURE if name.casefold().startswith("content-") else LONGEST_HEADER]
+        return name, value[: _longest(name)]
 
     def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002
-        return _decode(re.sub(r"\r?\n", "", value).encode("utf-8", "surrogateescape"), None)
+        unfolded = re.sub(r"\r?\n", "", value) if "\n" in value else value
+        return unfolded if unfolded.isascii() else _decode(unfolded.encode("utf-8", "surrogateescape"), None)
 
 
 def _parse(data: bytes) -> Part:
@@ -239,6 +254,7 @@ class _Envelope:
     is_mass: bool
     mailbox: str
     labels: tuple[str, ...]
+    is_cut: bool  # a header is longer than what is read of it
 
 
 def _envelope(data: bytes, support: frozenset[str]) -> _Envelope:
@@ -262,12 +278,13 @@ def _envelope(data: bytes, support: frozenset[str]) -> _Envelope:
         author=author,
         role=role,
         public={"agent": bool(gone_out), "customer": bool(mailboxes)}.get(role, False),
-        origin="automatic" if is_list or _is_automatic(headers, author, role) else "person",
+        origin="automatic" if is_list or _is_automatic(headers, author) else "person",
         people=tuple(dict.fromkeys(people)),
         outsiders=tuple(dict.fromkeys(a for a, _ in people if not _ours(a, support) and not ROBOT.fullmatch(a))),
         is_mass=is_list or (role == "agent" and (not reached or len(gone_out) > MANY)),
         mailbox=mailboxes[0] if mailboxes and role == "customer" else "",
         labels=tuple(x.strip() for x in labels if x.strip()),
+        is_cut=any(len(written) == _longest(name) for name, written in headers.raw_items()),
     )
 
 
@@ -283,15 +300,17 @@ def _author(headers: Part, reached: list[str], support: frozenset[str]) -> str:
 
 
 def _role(author: str, headers: Part, support: frozenset[str]) -> Role:
-    if not author or author.partition("@")[0] in ("mailer-daemon", "postmaster"):
+    if not author:
         return "system"
+    if author.partition("@")[0] in ("mailer-daemon", "postmaster"):
+        return "bot"
     if not _ours(author, support):
         return "customer"
     forged = any("dmarc=fail" in v.casefold() for v in headers.get_all("Authentication-Results", []))
     return "system" if forged else "agent"
 
 
-def _is_automatic(headers: Part, author: str, role: Role) -> bool:
+def _is_automatic(headers: Part, author: str) -> bool:
     """X-Auto-Response-Suppress says nothing: Exchange sets it on people's mails."""
     said = [_one(headers, name).split(";")[0].strip().casefold() for name in AUTOMATIC]
     return (
@@ -299,7 +318,6 @@ def _is_automatic(headers: Part, author: str, role: Role) -> bool:
         or _one(headers, "Precedence").strip().casefold() == "auto_reply"
         or headers.get_content_type() == "multipart/report"
         or _one(headers, "Return-Path").strip() == "<>"
-        or role == "system"
         or ROBOT.fullmatch(author) is not None
     )
 
@@ -365,8 +383,12 @@ def _addresses(headers: Part, *names: str) -> list[tuple[str, str]]:
 
 
 def _display_name(written: str, address: str) -> str:
-    name = re.sub(r"(?i)\s+via\s+.*$", "", " ".join(_words(written).split())).strip(" '\"")
-    return "" if "@" in name and name.casefold() == address.casefold() else name
+    """A person's name. Lists write `'Mara Lindqvist' via Help`; the name of a shared mailbox is its address or its purpose."""
+    name = re.sub(r"^'(.+)' via .*$", r"\1", " ".join(_words(written).split())).strip(" '\"")
+    local, _, domain = address.casefold().rpartition("@")
+    purposes = MAILBOXES | set(domain.split("."))
+    shared = set(re.split(r"[._+-]", local)) <= MAILBOXES and set(re.findall(r"\w+", name.casefold())) <= purposes
+    return "" if shared or name.casefold() == address.casefold() else name
 
 
 def _words(value: str) -> str:
@@ -377,14 +399,11 @@ def _words(value: str) -> str:
         chunks = decode_header(value)
     except (HeaderParseError, ValueError, TypeError, IndexError):
         return value
-    return "".join(
-        c
-        if isinstance(c, str)
-        else c.decode("raw-unicode-escape", "replace")
-        if charset is None
-        else _decode(c, charset)
-        for c, charset in chunks
+    # what stands between the words comes back in this escape, so that it fits into bytes
+    plain = (
+        c.decode("raw-unicode-escape", "replace") if isinstance(c, bytes) and cs is None else c for c, cs in chunks
     )
+    return "".join(p if isinstance(p, str) else _decode(p, cs) for p, (_, cs) in zip(plain, chunks, strict=True))
 
 
 def _decode(data: bytes, charset: str | None) -> str:
@@ -426,7 +445,7 @@ def _threads(links: list[_Link]) -> list[str]:
             node = parent[node]
         return node
 
-    for one, other in (*_by_reference(links), *_by_subject(links)):
+    for one, other in chain(_by_reference(links), _by_subject(links)):
         parent[find(one)] = find(other)
     oldest: dict[str, str] = {}
     for link in sorted(links, key=lambda x: float("inf") if x.sent_s is None else x.sent_s):
@@ -551,17 +570,17 @@ def _store(data: bytes, thread: str, where: Pointer, support: frozenset[str], st
         LookupError,
         AttributeError,
         RecursionError,
-    ) as error:  # the library's own on hostile mails
+    ) as error:  # the library's, on hostile mails
         tally.broken(where, f"cannot be taken apart: {type(error).__name__} {error}")
         return
-    for what, number in (
-        ("attachments without a name", content.unnamed),
-        ("mails with broken MIME", int(content.is_damaged)),
-    ):
+    counted = {
+        "attachments without a name": content.unnamed, "mails with broken MIME": int(content.is_damaged),
+        "mails with a header cut short": int(e.is_cut),
+        "customers' mails to none of the support addresses": int(e.role == "customer" and not e.public),
+    }  # fmt: skip
+    for what, number in counted.items():
         if number:
             tally.seen(what, number)
-    if e.role == "customer" and not e.public:
-        tally.seen("customers' mails to none of the support addresses")
     sent = e.sent.isoformat() if e.sent else None
     store.add_opening(thread, {}, where)
     store.add_message(thread, e.id, sent, {
