@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from data_prep.people import Directory, is_ordinary, without_accents, words_of
+from data_prep.people import Directory, is_full_name, is_ordinary, without_accents, words_of
+from data_prep.pii._names import every_name
 from data_prep.records import Person
-from data_prep.redact import FIRST_NAMES, LAST_NAMES
 
 INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 QUOTED_PRINTABLE = re.compile(r"(?:=[0-9A-F]{2})+")
@@ -25,8 +25,7 @@ SPOKEN = re.compile(
 )
 SPOKEN_DOT = re.compile(r"(?i)\s*[(\[{<]\s*(?:dot|punkt)\s*[)\]}>]\s*|\s+(?:dot|punkt)\s+")
 TOKEN = re.compile(r"[^\W_]+")
-DIGITS = re.compile(r"\d(?:[\s()/.+-]{0,3}\d){6,}")
-SURROGATE_NAMES = frozenset((*FIRST_NAMES, *LAST_NAMES))
+DIGITS = re.compile(r"\d(?:[\s()/.+>-]{0,4}\d){6,}")
 MOST = 1000  # leaks that are listed; more say nothing new
 
 
@@ -102,7 +101,7 @@ class Auditor:
         if "@" not in text and not re.search(r"(?i)\bat\b", text):
             return
         spelled = SPOKEN_DOT.sub(".", SPOKEN.sub("@", text))
-        squeezed = re.sub(r"\s+", "", spelled).casefold()
+        squeezed = re.sub(r"\n[\s>|]*|\s+", "", spelled).casefold()
         at = squeezed.find("@")
         while at >= 0:
             yield from (("email", e) for e in self._at(squeezed, at))
@@ -111,8 +110,8 @@ class Auditor:
     def _at(self, text: str, at: int) -> Iterator[str]:
         """Addresses around the @ at this place; lines are joined, so words may be glued to either end."""
         after = text[at + 1 : at + 80]
-        for dot in (m.end() for m in re.finditer(r"\.[a-z]{2,}", after)):
-            for end in range(dot, dot - 24, -1):
+        for top in re.finditer(r"\.[a-z]{2,}", after):
+            for end in range(top.end(), top.start() + 2, -1):
                 locals_ = self._domains.get(after[:end])
                 if locals_ is not None:
                     before = text[max(0, at - 64) : at]
@@ -151,15 +150,15 @@ def _own_names(text: str, people: Iterable[Person], keep: frozenset[str]) -> Ite
     for person in people:
         for name in person.names:
             words = words_of(name)
-            if len(words) > 1 and not any(is_ordinary(w) for w in words):
+            if len(words) > 1 and is_full_name(words):
                 plain = folded(text) if plain is None else plain
                 for form in (words, words[::-1]):
-                    pattern = r"[\W_]{1,3}".join(re.escape(folded(w)) for w in form)
+                    pattern = r"[\W_]{1,6}".join(re.escape(folded(w)) for w in form)
                     if folded(form[0]) in plain and re.search(rf"(?<!\w){pattern}(?!\w)", plain):
                         yield name
             for word in words if len(words) > 1 else ():
                 single = len(word) > 3 and word[0].isupper() and not is_ordinary(word)
-                if not single or word in SURROGATE_NAMES or word in keep or word not in text:
+                if not single or word in every_name() or word in keep or word not in text:
                     continue
                 if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text):
                     yield word

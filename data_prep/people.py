@@ -14,27 +14,26 @@ from pathlib import Path
 
 import msgspec
 
+from data_prep.pii._words import ALSO_A_WORD, COMMON, NOT_A_NAME
 from data_prep.records import Person
 
 WORD = re.compile(r"[^\W\d_](?:[\w'’]*\w)?")
 CAPITALISED = re.compile(r"(?<![\w'’])[^\W\d_a-zà-öø-ÿ](?:[\w'’]*\w)?")
-GAP = re.compile(r"[\s.,_-]{1,3}")
+GAP = re.compile(r"[\s.,_-]{1,3}|[ \t,]*\n[ \t>|*]{1,6}")  # two words of one name; a quoted line begins with a sign
 LONGEST_NAME = 4  # words
-NOT_A_NAME = frozenset(
-    "admin agent and anonymous april august bot customer dear desk docs email fire firefox guest hello help hi home i june mail may"
-    " me mozilla mr mrs ms my new no none null office old owner robot root sales service staff support system team test thanks the"
-    " thunderbird to unknown user web windows www you your".split()
-)
-# Names that are words too: masked only where a person is addressed or signs, never inside a sentence.
-ALSO_A_WORD = frozenset(
-    "art bill black brown chase cook dawn dean drew faith frank grace green guy hope iris jack joy king lily long mark miles page"
-    " pat penny price ray rich rob rose ruby sandy skip sue summer victor violet white will young wolf klein lang stein winter".split()
-)
+EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+LINE_BREAK = re.compile(r"[ \t]*\n[ \t>|]*")
 
 
 def is_ordinary(word: str) -> bool:
     """Whether a word stands in sentences that tell of nobody."""
-    return word.casefold() in NOT_A_NAME or word.casefold() in ALSO_A_WORD
+    word = word.casefold()
+    return word in NOT_A_NAME or word in ALSO_A_WORD or word in COMMON
+
+
+def is_full_name(words: tuple[str, ...]) -> bool:
+    """Whether words together mean somebody: none is an account's, and one at least is no ordinary word."""
+    return not any(w.casefold() in NOT_A_NAME for w in words) and any(len(w) > 2 and not is_ordinary(w) for w in words)
 
 
 def words_of(name: str) -> tuple[str, ...]:
@@ -79,9 +78,7 @@ class Directory:
         self.phones.update(d for p in person.phones if (d := digits_of(p)))
         for name in person.names:
             words = words_of(name)
-            if 2 <= len(words) <= LONGEST_NAME and not any(
-                is_ordinary(w) or len(w) < 2 or not w[0].isupper() for w in words
-            ):
+            if 2 <= len(words) <= LONGEST_NAME and all(w[0].isupper() for w in words) and is_full_name(words):
                 known = self.names.get(words)
                 self.names[words] = who if known is None else min(known, who)
 
@@ -122,3 +119,15 @@ class Directory:
             if words in self.names and all(GAP.fullmatch(text, a.end(), b.start()) for a, b in gaps):
                 return length
         return 0
+
+    def broken_emails(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Start, end and address of every known address that a line's end tears apart."""
+        at = text.find("@") if "\n" in text else -1
+        while at >= 0:
+            start = max(0, at - 80)
+            window = text[start : at + 80]
+            for gap in LINE_BREAK.finditer(window):
+                for m in EMAIL.finditer(window[: gap.start()] + window[gap.end() :]):
+                    if m.start() < gap.start() < m.end() and m[0].casefold() in self.emails:
+                        yield start + m.start(), start + m.end() + gap.end() - gap.start(), m[0]
+            at = text.find("@", at + 1)

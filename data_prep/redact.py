@@ -20,22 +20,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from data_prep.people import ALSO_A_WORD, GAP, NOT_A_NAME, Directory, digits_of, identity, without_accents, words_of
+from data_prep.people import GAP, Directory, digits_of, identity, without_accents, words_of
 from data_prep.pii import Found, core, without_overlap
+from data_prep.pii._names import first_names, in_script, last_names, locale_of, street
+from data_prep.pii._view import view
+from data_prep.pii._words import ALSO_A_WORD, COMMON, NOT_A_NAME
 from data_prep.records import Person
 
-FIRST_NAMES = (
-    "Alba Amin Ana Arlo Asha Astrid Bela Bram Carla Cato Dalia Dario Edda Elio Elsa Emre Esme Fabio Fenna Gita Greta Hana Hugo"
-    " Ida Ilya Imre Inga Ines Ivo Jana Jonas Juno Kaia Karim Keiko Lars Leda Liv Luca Magda Malik Mara Milo Mina Nadia Nero Nils"
-    " Noor Olga Omar Otto Pia Quinn Rafa Rhea Rosa Sami Selma Sven Tala Theo Una Viktor Wanda Yara Zeno"
-).split()
-LAST_NAMES = (
-    "Abel Adler Almeida Arnesen Bakker Barros Becker Berg Blom Bruno Castell Cohen Costa Dahl Demir Dietz Duarte Eklund Engel"
-    " Faber Falk Ferro Fink Gallo Gruber Haas Hahn Holm Iversen Jansen Keller Klein Kovac Kraus Lang Lindt Lorenz Maier Marek"
-    " Moreau Nagy Nilsen Novak Olsen Orsini Pavel Peters Prado Quist Ramos Reiter Ricci Roth Sala Santos Seidel Silva Solberg"
-    " Sommer Stein Toth Varga Vidal Vogel Weber Winter Zanetti"
-).split()
-STREETS = "Alder Birch Cedar Elm Hazel Juniper Larch Linden Maple Oak Poplar Rowan Spruce Willow".split()
 ADDRESSED = re.compile(
     r"(?:\b(?:Hi|Hey|Dear|Hello|Thanks|Thank you|Hallo|Liebe[r]?|Bonjour|Hola|Regards,?|Cheers,?)\s|\n\s*|@)\Z"
 )
@@ -79,18 +70,24 @@ class Surrogates:
         """The keyed hash under which a person is filed: of an address, a telephone, a name or a source's id."""
         return self.id("subject", digits_of(value) if re.fullmatch(r"[+\d\s()/.-]{7,}", value) else value)
 
-    def name(self, value: str, taken: Callable[[str], bool] = lambda _: False) -> tuple[str, str]:
-        """First and last name. taken: full names that a surrogate must not be, since somebody has them."""
+    def name(self, value: str, taken: Callable[[str], bool] = lambda _: False, *, written: str = "") -> tuple[str, str]:
+        """First and last name of the person who is `value`, in the locale that it looks like.
+
+        taken: full names that a surrogate must not be, since somebody has them. written: how the text writes the name; one in
+        another script than Latin has a surrogate in that script.
+        """
         n = self.number("person", value)
-        for turn in range(len(FIRST_NAMES)):
-            first, last = FIRST_NAMES[(n + turn) % len(FIRST_NAMES)], LAST_NAMES[n // 97 % len(LAST_NAMES)]
+        locale = in_script(written) or locale_of(value)
+        firsts, lasts = first_names(locale), last_names(locale)
+        for turn in range(len(firsts)):
+            first, last = firsts[(n + turn) % len(firsts)], lasts[n // 97 % len(lasts)]
             if not taken(f"{first} {last}"):
                 break
         return first, last
 
     def email(self, value: str) -> str:
-        first, last = self.name(value)
-        return f"{first}.{last}{self.number('email', value) % 90 + 10}@mail.example".lower()
+        local = ".".join(ascii_only(part) for part in self.name(value)) if in_script(value) is None else "user"
+        return f"{local}{self.number('email', value) % 90 + 10}@mail.example".lower()
 
     def digits(self, kind: str, value: str, *, keep: int = 0) -> str:
         """The same shape with other digits and letters; the first `keep` characters stay (a country code)."""
@@ -123,15 +120,14 @@ class Surrogates:
             case "ssn":
                 return "9" + self.digits(kind, value)[1:]
             case "phone":
-                return self.digits(kind, value, keep=3 if value[0] == "+" else 0)
+                return nobodys_phone(self.digits(kind, value, keep=3 if value[0] == "+" else 0))
             case "ip":
                 n = self.number(kind, value)
                 return f"192.0.2.{n % 254 + 1}" if ":" not in value else f"2001:db8::{n % 65535 + 1:x}"
             case "mac":
                 return f"02:00:{self.number(kind, value) % 256:02x}:00:00:01"
             case "address" | "location":
-                n = self.number(kind, value)
-                return f"{n % 180 + 1} {STREETS[n // 180 % len(STREETS)]} Street"
+                return street(self.number(kind, value), value)
             case "person":
                 return " ".join(self.name(value)[: 2 if " " in value.strip() else 1])
             case _:
@@ -142,6 +138,28 @@ def _spoiled(card: str) -> str:
     """A card number that no check digit fits."""
     last = card.rstrip()[-1]
     return card if not luhn(re.sub(r"\D", "", card)) else card[: card.rindex(last)] + str((int(last) + 1) % 10)
+
+
+def ascii_only(name: str) -> str:
+    return without_accents(name).encode("ascii", "ignore").decode()
+
+
+def nobodys_phone(value: str) -> str:
+    """The same shape with the last digits of numbers that are set aside: 555-01xx in North America, 960xxx of 01632 in the
+    UK; elsewhere the seven last digits begin with 000, which no subscriber's do."""
+    digits = [i for i, c in enumerate(value) if c.isdigit()]
+    plain = "".join(value[i] for i in digits)
+    if (len(plain) == 10 and plain[0] not in "0" and value[0] != "+") or (len(plain) == 11 and plain[0] == "1"):
+        fixed = {-7: "5", -6: "5", -5: "5", -4: "0", -3: "1"}
+    elif plain.startswith("44") and len(plain) == 12:
+        fixed = dict(zip(range(-10, -3), "1632960", strict=True))
+    else:
+        fixed = {-7: "0", -6: "0", -5: "0"}
+    out = list(value)
+    for at, digit in fixed.items():
+        if len(digits) >= -at:
+            out[digits[at]] = digit
+    return "".join(out)
 
 
 class Redactor:
@@ -182,15 +200,30 @@ class Redactor:
         return "".join([*out, text[at:]]) if out else text
 
     def _places(self, text: str) -> list[tuple[Found, str]]:
+        """Places and their surrogates; what an encoding hides is looked for in the decoded text too, and the longer place stays."""
+        places = self._seen(text)
+        decoded = view(text)
+        if decoded is None:
+            return places
+        places += [(Found(p.kind, *decoded.raw(p.start, p.end)), s) for p, s in self._seen(decoded.text)]
+        surrogates = {p: s for p, s in reversed(places)}
+        by_length = sorted(surrogates, key=lambda p: (p.start - p.end, p))
+        return [(p, surrogates[p]) for p in without_overlap(*([p] for p in by_length))]
+
+    def _seen(self, text: str) -> list[tuple[Found, str]]:
+        broken = [
+            (Found("email", start, end), self.surrogates.email(e))
+            for start, end, e in self.directory.broken_emails(text)
+        ]
         found = [] if LABEL.fullmatch(text) else [p for p in self.find(text) if text[p.start : p.end] not in self.keep]
         named = [*self._participants(text), *self._others(text)]
-        if not found and not named:
+        if not found and not named and not broken:
             return []
-        surrogates = {p: self.surrogates.of(p.kind, text[p.start : p.end]) for p in found} | dict(named)
+        surrogates = {p: self.surrogates.of(p.kind, text[p.start : p.end]) for p in found} | dict(named) | dict(broken)
         for p in found:
             if p.kind in ("email", "phone"):
                 self.subjects.add(self.surrogates.subject(text[p.start : p.end]))
-        kept = without_overlap(found, [p for p, _ in named])
+        kept = without_overlap([p for p, _ in broken], found, [p for p, _ in named])
         return [(p, surrogates[p]) for p in kept]
 
     def _participants(self, text: str) -> Iterator[tuple[Found, str]]:
@@ -212,7 +245,7 @@ class Redactor:
     def _others(self, text: str) -> Iterator[tuple[Found, str]]:
         for start, end, who in self.directory.mentioned(text):
             self.subjects.add(self.surrogates.subject(who))
-            yield Found("person", start, end), " ".join(_name(self.surrogates, self.directory, who))
+            yield Found("person", start, end), " ".join(_name(self.surrogates, self.directory, who, text[start:end]))
 
 
 LABEL = re.compile(r"[^\W\d]{1,24}(?:[ /&-][^\W\d]{1,24}){0,2}")  # a field's value: too few words to hold anything
@@ -226,10 +259,10 @@ Form = tuple[tuple[str, ...], str, str]  # words of a name as written, their sur
 def _forms_of(surrogates: Surrogates, directory: Directory, keep: frozenset[str], person: Person) -> tuple[Form, ...]:
     """Every form in which a participant's name may be written. Kept: the same agents write in thousands of threads."""
     who = identity(person)
-    first, last = _name(surrogates, directory, who)
     found: list[tuple[tuple[str, ...], str]] = []
     for name in person.names:
         words = words_of(name)
+        first, last = _name(surrogates, directory, who, name)
         found += [
             ((inside,), first.lower()) for inside in re.findall(r"[(\[]([\w.-]+)[)\]]", name)
         ]  # "(login) First Last"
@@ -264,8 +297,8 @@ def _cased(words: tuple[str, ...], surrogate: str, keep: frozenset[str]) -> Iter
         yield tuple(case(w) for w in words), case(surrogate)
 
 
-def _name(surrogates: Surrogates, directory: Directory, who: str) -> tuple[str, str]:
-    return surrogates.name(who, lambda full: tuple(full.split()) in directory.names)
+def _name(surrogates: Surrogates, directory: Directory, who: str, written: str) -> tuple[str, str]:
+    return surrogates.name(who, lambda full: tuple(full.split()) in directory.names, written=written)
 
 
 def _bare(word: str) -> str:
@@ -285,7 +318,12 @@ def _matches(text: str, tokens: list[tuple[int, int, str]], i: int, words: tuple
 
 def _is_name_here(text: str, start: int, end: int, word: str) -> bool:
     """A single word is a name unless it is a word of sentences too: then only where somebody is addressed or signs."""
-    if word.casefold() not in ALSO_A_WORD and (any(c.isdigit() or c.isupper() for c in word) or "_" in word):
+    plain = word.casefold()
+    if (
+        plain not in ALSO_A_WORD
+        and plain not in COMMON
+        and (any(c.isdigit() or c.isupper() for c in word) or "_" in word)
+    ):
         return True
     before = text[max(0, start - 24) : start]
     return (not before or ADDRESSED.search(before) is not None) and (

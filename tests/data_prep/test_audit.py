@@ -32,21 +32,32 @@ def people() -> list[Person]:
 
 
 def disguised(person: Person, n: int) -> str:
-    """A sentence with one of the person's values, spelled in one of ten ways."""
+    """A sentence with one of the person's values, spelled in one of twenty ways."""
     name, email, phone = person.names[0], person.emails[0], person.phones[0]
     first, last = name.split()
+    local, domain = email.split("@")
     return [
         f"Regards,\n{first}\n{last}",
         f"I am {name.upper()} from the north.",
         f"> On Monday {last}, {first} wrote:\n> it fails",
         f"write to {email.upper()} please",
-        f"mail: {email.replace('@', ' (at) ').replace('.', ' . ', 0)}",
+        f"mail: {local} (at) {domain}",
         f"call {phone.replace(' ', '-')} today",
         f"call {phone.replace(' ', '')} today",
         f"[attachment: {first}_{last}.pdf] {first} {last} signed it",
         f"the &#{ord(first[0])};{first[1:]} {last} account",
-        f"{email.split('@')[0]}@mail.\nexample is mine",
-    ][n % 10]
+        f"{local}@mail.\nexample is mine",
+        f"> so said {first}\n> {last}, and nobody else",
+        f"> write to {local[:-3]}\n> {local[-3:]}@{domain}",
+        f"see https://desk.example/find?who={first}%20{last}&open=1",
+        f"{first}\u200b {last[:3]}\u00ad{last[3:]} again",
+        f"as {first}=20{last} told",
+        f"mailto:{local}%40{domain}?subject=hub",
+        f"{local} [at] mail [dot] example",
+        f"call {phone[:10]}\n> {phone[11:]} today",
+        f"**{first} {last}**'s hub",
+        f"{first} &nbsp;{last} has it",
+    ][n % 20]
 
 
 def test_a_hundred_disguised_values_are_found_and_none_after_redaction() -> None:
@@ -58,12 +69,18 @@ def test_a_hundred_disguised_values_are_found_and_none_after_redaction() -> None
         text = f"Hello, the hub fails since Tuesday. {disguised(person, n)} Thanks a lot for the help with it."
         if auditor.leaks("raw", text) or auditor.own_names("raw", text, [person]):
             found.append(n)
-        import html
-
-        masked = Redactor(KEY, [person], directory=directory)(html.unescape(text).replace(".\nexample", ".example"))
+        masked = Redactor(KEY, [person], directory=directory)(text)
         left += auditor.leaks("masked", masked) + auditor.own_names("masked", masked, [person])
-    assert len(found) == 100
+    assert found == list(range(100))
     assert left == []
+
+
+@pytest.mark.parametrize("n", range(20))
+def test_what_stands_beside_a_disguised_value_stays(n: int) -> None:
+    (person,) = people()[n : n + 1]
+    masked = Redactor(KEY, [person], directory=Directory([person]))(f"Hello hub. {disguised(person, n)} Many thanks.")
+    assert masked.startswith("Hello hub. ")
+    assert masked.endswith(" Many thanks.")
 
 
 def test_a_leak_never_shows_its_value() -> None:
@@ -122,7 +139,7 @@ def test_a_preparation_that_would_write_a_raw_value_is_refused(tmp_path: Path, r
     if redaction:
         assert build().audit["leaks"] == 0
     else:
-        with pytest.raises(LeakError, match=r"found 8\d raw value") as refused:
+        with pytest.raises(LeakError, match=r"found \d\d raw value") as refused:
             build()
         assert refused.value.exit_code == 4
         assert "Maren" not in str(refused.value)
