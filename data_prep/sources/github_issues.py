@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ KIND: Literal["ticket"] = "ticket"
 LISTS = ("issues", "comments", "items")
 MAINTAINERS = ("OWNER", "MEMBER", "COLLABORATOR")
 DUPLICATE = re.compile(r"(?im)^\s*duplicates?(?: of)?:?\s+#(\d{1,9})\b")
+PULL = re.compile(r"/pull/\d+(?:#|$)")
 NUMBER = re.compile(r"/issues/(\d+)(?:#|$)")
 
 
@@ -50,8 +52,9 @@ def read(
                 _store(item, where, store, tally)
         if store.is_empty() and not tally.dropped["pull_request"]:
             raise SourceError(f"{path}: holds no issue (an object with `number` and `title`). Export the issues too.")
+        names = tuple(login.casefold() for login in bots)
         for number, issue, comments in store.threads():
-            record = _record(number, issue, comments, bots, unsolved_reasons, tally)
+            record = _record(number, issue, comments, names, unsolved_reasons, tally)
             if record is not None:
                 yield record
 
@@ -59,25 +62,65 @@ def read(
 def _store(item: dict[str, Any], where: Pointer, store: ThreadStore, tally: Tally) -> None:
     number = item.get("number")
     if "issue_url" in item or ("body" in item and number is None and "id" in item):
-        found = NUMBER.search(str(item.get("issue_url") or item.get("html_url") or ""))
-        store.add_message(found[1] if found else None, item.get("id", where.at), _of(item, "created_at"), item, where)
-    elif number is None or "title" not in item:
+        if _is_of_pull_request(item):
+            tally.seen("messages")
+            tally.drop(Dropped("comment_of_pull_request", where))
+        else:
+            _store_comment(_issue_of(item), item, where, store, tally)
+    elif number in (None, "") or "title" not in item:
         tally.seen("other objects")
         tally.drop(Dropped("other_object", where, ", ".join(sorted(item)[:6])))
-    elif item.get("pull_request") is not None or "/pull/" in str(item.get("html_url") or item.get("url") or ""):
-        tally.seen("tickets")
-        tally.drop(Dropped("pull_request", where, str(number)))
     else:
+        _store_issue(number, item, where, store, tally)
+
+
+def _store_issue(number: Any, item: dict[str, Any], where: Pointer, store: ThreadStore, tally: Tally) -> None:
+    comments = _list(item.get("comments"))  # REST counts them here, `gh` holds them
+    if _is_text(item, where, tally):
         tally.seen("tickets")
-        embedded = item.get("comments")
+        if item.get("pull_request") is not None or _is_of_pull_request(item):
+            tally.seen("messages", len(comments))
+            tally.drop(Dropped("pull_request", where, str(number)), messages=len(comments))
+            return
         store.add_ticket(number, {k: v for k, v in item.items() if k != "comments"}, where)
-        for n, comment in enumerate(embedded if isinstance(embedded, list) else []):
-            place = Pointer(where.file, f"{where.at}/comments/{n}")
-            if isinstance(comment, dict):
-                id = comment.get("id") or f"{number}-{n}"
-                store.add_message(number, id, _of(comment, "created_at"), comment, place)
-            else:
-                tally.broken(place, f"comment is {type(comment).__name__}, not an object")
+    for n, comment in enumerate(comments):
+        place = Pointer(where.file, f"{where.at}/comments/{n}")
+        if isinstance(comment, dict):
+            _store_comment(str(number), comment, place, store, tally)
+        else:
+            tally.broken(place, f"comment is {type(comment).__name__}, not an object")
+
+
+def _store_comment(
+    number: str | None, comment: dict[str, Any], where: Pointer, store: ThreadStore, tally: Tally
+) -> None:
+    if not _is_text(comment, where, tally):
+        return
+    try:
+        sent = _created(comment)
+    except ValueError:
+        sent = None
+    store.add_message(
+        number, comment.get("id") or f"{where.file} {where.at}", sent and sent.isoformat(), comment, where
+    )
+
+
+def _is_text(item: dict[str, Any], where: Pointer, tally: Tally) -> bool:
+    """Whether the body is text or missing; anything else is counted as broken."""
+    body = item.get("body")
+    if body is not None and not isinstance(body, str):
+        tally.broken(where, f"body is {type(body).__name__}, not text")
+        return False
+    return True
+
+
+def _is_of_pull_request(item: dict[str, Any]) -> bool:
+    return PULL.search(str(item.get("html_url") or item.get("url") or "")) is not None
+
+
+def _issue_of(comment: dict[str, Any]) -> str | None:
+    found = (NUMBER.search(str(comment.get(k) or "")) for k in ("issue_url", "html_url", "url"))
+    return next((m[1] for m in found if m), None)
 
 
 def _of(item: dict[str, Any], name: str) -> Any:
@@ -86,13 +129,21 @@ def _of(item: dict[str, Any], name: str) -> Any:
     return item.get(name, item.get(first + "".join(w.capitalize() for w in rest)))
 
 
+def _created(item: dict[str, Any]) -> datetime | None:
+    """Raises ValueError where the time cannot be read."""
+    try:
+        return moment(_of(item, "created_at"))
+    except (TypeError, OverflowError) as e:
+        raise ValueError(str(e)) from e
+
+
 def _record(
     number: str, stored: Stored, comments: list[Stored], bots: tuple[str, ...], unsolved: tuple[str, ...], tally: Tally
 ) -> Record | None:
     issue, where = stored
     try:
-        created = moment(_of(issue, "created_at"))
-    except (ValueError, TypeError, OverflowError) as e:
+        created = _created(issue)
+    except ValueError as e:
         tally.drop(Dropped("unreadable_time", where, str(e)), messages=len(comments))
         return None
     reporter = _login(issue)
@@ -121,8 +172,8 @@ def _record(
 
 def _message(item: dict[str, Any], where: Pointer, bots: tuple[str, ...], tally: Tally) -> Message:
     try:
-        created = moment(_of(item, "created_at"))
-    except (ValueError, TypeError, OverflowError):
+        created = _created(item)
+    except ValueError:
         tally.seen("messages without a readable time")
         created = None
     return Message(_login(item) or "", _role(item, bots), True, created, str(item.get("body") or ""), pointer=where)
@@ -140,7 +191,7 @@ def _role(item: dict[str, Any], bots: tuple[str, ...]) -> Role:
     if login is None:
         return "system"
     is_bot = isinstance(user, dict) and (user.get("type") == "Bot" or user.get("is_bot") is True)
-    if is_bot or login.endswith("[bot]") or login in bots:
+    if is_bot or login.endswith("[bot]") or login.casefold() in bots:
         return "bot"
     if _of(item, "author_association") in MAINTAINERS:
         return "agent"
@@ -148,12 +199,15 @@ def _role(item: dict[str, Any], bots: tuple[str, ...]) -> Role:
 
 
 def _fields(issue: dict[str, Any], reason: str) -> dict[str, str]:
-    labels = issue.get("labels")
-    named = [str(n["name"] if isinstance(n, dict) else n) for n in labels if n] if isinstance(labels, list) else []
+    named = [str(n.get("name") or "") if isinstance(n, dict) else str(n or "") for n in _list(issue.get("labels"))]
     found = {
         "state": str(issue.get("state") or "").casefold(),
         "state_reason": reason,
         "author_association": str(_of(issue, "author_association") or ""),
-        "labels": ",".join(named),
+        "labels": ",".join(n for n in named if n),
     }
     return {k: v for k, v in found.items() if v}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
