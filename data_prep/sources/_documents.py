@@ -30,8 +30,9 @@ MEANT = {
 }  # fmt: skip
 BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")  # no text holds these; form feed and escape are seen
 LEFT_BEHIND = ("~$", "._")  # lock files of office programs, metadata of macOS: named like documents, but none
-FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
-HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$")
+FENCE = re.compile(
+    r"^ {0,3}(`{3,}(?=[^`]*$)|~{3,})"
+)  # what has backticks behind them is code within a line (CommonMark 4.5)
 
 
 class Refused(Exception):
@@ -94,7 +95,9 @@ def decoded(data: bytes, tally: Tally, *, encoding: str = "utf-8", declared: str
     bom = next((name for mark, name in BOMS if data.startswith(mark)), None)
     wide = bom in ("utf-16", "utf-32") or encoding.lower().startswith(("utf-16", "utf_16", "utf-32", "utf_32"))
     if not wide and len(BINARY.findall(data, 0, 1 << 16)) > min(len(data), 1 << 16) / 200:
-        raise Unreadable("is no text: it holds control characters")
+        raise Unreadable(
+            "is no text: it holds control characters; of UTF-16 without its mark, set `encoding` in the source's options"
+        )
     text = _decoded(data, [bom] if bom else [encoding, "utf-8", MEANT.get(declared.lower(), declared)], tally)
     return text.replace("\ufeff", "").replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
 
@@ -103,7 +106,7 @@ def _decoded(data: bytes, encodings: list[str], tally: Tally) -> str:
     for encoding in dict.fromkeys(filter(None, encodings)):
         try:
             return data.decode(encoding)
-        except (UnicodeDecodeError, LookupError):  # LookupError: a page may declare any nonsense
+        except (UnicodeError, LookupError):  # a page may declare any nonsense; some codecs of Python raise the parent
             continue
     mended = data.decode("utf-8", "replace")
     others = sum(c > "\x7f" for c in mended)
@@ -131,25 +134,40 @@ def safe(convert: Callable[[], Any], what: str) -> Any:
 
 
 def tidy_text(text: str) -> str:
-    """No spaces at line ends, no runs of empty lines, none around the whole."""
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t\u00a0]+\n", "\n", text)).strip()
+    """No spaces at line ends, no runs of empty lines, none around the whole; what is fenced as code stays as it is."""
+    made: list[str] = []
+    for is_code, line in lines(text):
+        tidied = line if is_code else line.rstrip(" \t\u00a0")
+        if is_code or tidied or (made and made[-1]):
+            made.append(tidied)
+    return "\n".join(made).strip()
 
 
-def first_heading(markdown: str) -> str:
-    """The first heading outside of code; empty where there is none."""
-    return next((match[1] for line in lines_outside_code(markdown) if (match := HEADING.match(line))), "")
+def first_heading(markdown: str, deepest: int = 6) -> str:
+    """The first heading outside of code, of at most this level; empty where there is none."""
+    return next((h for is_code, line in lines(markdown) if not is_code and (h := heading_of(line, deepest))), "")
 
 
-def lines_outside_code(markdown: str) -> Iterator[str]:
+def heading_of(line: str, deepest: int = 6) -> str:
+    """The text of a heading with `#`; empty for any other line. Closing marks stand behind a space (CommonMark 4.2)."""
+    text = line.lstrip("#")
+    if not 1 <= len(line) - len(text) <= deepest or not text[:1].isspace():
+        return ""
+    text = text.strip()
+    bare = text.rstrip("#")
+    return bare.rstrip() if not bare or bare[-1].isspace() else text
+
+
+def lines(markdown: str) -> Iterator[tuple[bool, str]]:
+    """The lines of a text, each with whether it is fenced code; fences are."""
     fence = ""
     for line in markdown.split("\n"):
         mark = FENCE.match(line)
+        yield bool(fence or mark), line
         if mark and not fence:
             fence = mark[1]
         elif mark and line.strip().startswith(fence) and not line.strip().strip(fence[0]):
             fence = ""
-        elif not fence:
-            yield line
 
 
 def document(

@@ -55,12 +55,18 @@ Page = Sequence[Line]
 
 
 def without_running_lines(pages: Sequence[Page]) -> list[list[Line]]:
-    """The pages without headers, footers and page numbers: lines at a page's edge that many pages have at the same height."""
+    """The pages without headers, footers and page numbers: lines at a page's edge that many pages have at the same height.
+
+    They stand apart from the text: a line that the next one follows as closely as lines of a paragraph do is text itself.
+    """
+    leading = _leading(pages)
+    edges = [_edges(page) for page in pages]
     seen: Counter[tuple[str, int]] = Counter()
     offsets: Counter[int] = Counter()
-    for number, page in enumerate(pages):
-        seen.update({(_shape(line), round(line.bottom / 3)) for line in _edges(page)})
-        offsets.update({n - number for line in _edges(page) for n in _numbers(line)})
+    for number, sides in enumerate(edges):
+        lines = [line for side in sides for line in side[:EDGE]]
+        seen.update({(_shape(line), round(line.bottom / 3)) for line in lines})
+        offsets.update({n - number for line in lines for n in _numbers(line)})
     offset, times = offsets.most_common(1)[0] if offsets else (0, 0)
     numbered = times >= max(OFTEN, len(pages) // 3)
 
@@ -69,15 +75,27 @@ def without_running_lines(pages: Sequence[Page]) -> list[list[Line]]:
             return True
         return any(seen[_shape(line), round(line.bottom / 3) + d] >= OFTEN for d in (-1, 0, 1))
 
-    return [
-        [line for line in page if not (line in _edges(page) and runs(line, number))]
-        for number, page in enumerate(pages)
-    ]
+    kept = []
+    for number, (page, sides) in enumerate(zip(pages, edges, strict=True)):
+        running: set[int] = set()
+        for side in sides:
+            for at in reversed(range(min(EDGE, len(side)))):
+                inner = next((x for x in side[at + 1 :] if abs(x.bottom - side[at].bottom) > 0.5 * x.size), None)
+                apart = inner is None or id(inner) in running or _gap(side[at], inner) > 1.3 * leading * inner.size
+                if apart and runs(side[at], number):
+                    running.add(id(side[at]))
+        kept.append([line for line in page if id(line) not in running])
+    return kept
 
 
-def _edges(page: Page) -> list[Line]:
-    by_height = sorted(page, key=lambda line: line.bottom)
-    return [*by_height[:EDGE], *by_height[EDGE:][-EDGE:]]
+def _edges(page: Page) -> tuple[list[Line], list[Line]]:
+    """The page's lines from its lower and from its upper edge inwards, each with the first lines of the text itself."""
+    upwards = sorted(page, key=lambda line: line.bottom)
+    return upwards[: 2 * EDGE], upwards[::-1][: 2 * EDGE]
+
+
+def _gap(line: Line, inner: Line) -> float:
+    return abs(line.bottom - inner.bottom)
 
 
 def _shape(line: Line) -> str:

@@ -23,6 +23,10 @@ NO_TEXT = (
 # hidden at first, but a click shows them
 PANEL = ".//*[@role='tabpanel' or contains(concat(' ',@class,' '),' tab-pane ')]"
 NOWHERE = ".//a[starts-with(@href,'#') or starts-with(translate(@href,'JAVSCRIPT','javscript'),'javascript:')]"
+SCRIPTED = ".//img[starts-with(translate(@src,'JAVSCRIPT','javscript'),'javascript:')]"
+OPENERS = ".//@aria-controls|.//@data-target|.//@data-bs-target"  # of what is hidden until a click
+BOXES = ".//form|.//nav"  # the converter drops them with all that is in them, and some sites put every page into a form
+INVISIBLE = str.maketrans("", "", "\u00ad\u200b")  # where a word may be divided; they would be a part of it
 LANGUAGE = re.compile(
     r"(?:language|lang|highlight-source|highlight|brush|\bsrc)[-:]\s*([\w+#.]+)|\bsourceCode\s+([\w+#.]+)"
 )
@@ -66,16 +70,21 @@ def to_markdown(tree: Any, *, url: str = "") -> str:
     lost = [w for w in result.warnings if str(w.kind).lower().endswith(("depth_limit_exceeded", "truncated_input"))]
     if lost:
         raise Unreadable(f"is nested too deeply ({lost[0].message})")
-    return tidy_text((result.content or "").replace(APART, ""))
+    return tidy_text((result.content or "").replace(APART, "").translate(INVISIBLE))
 
 
 def _tidy(tree: Any) -> None:
     for element in tree.xpath(f"{PERMALINK}|{NO_TEXT}"):
         if element.getparent() is not None:
             element.drop_tree()
-    for panel in tree.xpath(PANEL):
+    opened = {str(id).lstrip("#") for id in tree.xpath(OPENERS)}
+    for panel in [*tree.xpath(PANEL), *(e for e in tree.xpath(".//*[@id]") if e.get("id") in opened)]:
         for hiding in ("hidden", "aria-hidden", "style"):
             panel.attrib.pop(hiding, None)
+    for box in tree.xpath(BOXES):
+        box.tag = "div"
+    for picture in tree.xpath(SCRIPTED):
+        del picture.attrib["src"]
     for link in tree.xpath(NOWHERE):
         link.drop_tag()
     for block in tree.xpath(".//pre"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from html.entities import html5
@@ -17,13 +17,12 @@ from types import MappingProxyType
 from typing import Any
 
 from data_prep.records import Person, Tally
-from data_prep.sources._documents import Refused, safe
+from data_prep.sources._documents import Refused, Unreadable, safe
 from data_prep.sources._markup import html_tree, to_markdown, xml_text
 
-TOKEN = re.compile(r"(<!\[CDATA\[.*?\]\]>)|&([A-Za-z][A-Za-z0-9]*);", re.DOTALL)
-CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
 CLOSED = re.compile(r"<((?:ac|ri|at):[\w-]+)([^<>]*?)/>")
-DECLARATION = re.compile(r"\A\s*(?:<\?xml[^>]*\?>\s*)?")
+DECLARATION = re.compile(r"\A\s*(?:<\?xml[^>]*\?>\s*)?(?:<!DOCTYPE[^\[>]*>\s*)?")
 XML_OWN = ("amp", "lt", "gt", "quot", "apos")
 CODE = ("code", "noformat", "code-block", "codeblock", "paste-code-macro")
 PANELS = {
@@ -102,22 +101,33 @@ def _parsed(storage: str) -> Any:
     from lxml import etree
 
     body = DECLARATION.sub("", storage)
+    if body.startswith("<!DOCTYPE"):
+        raise Unreadable("declares a document type with entities of its own, which no page has")
+    xml = "".join(
+        f"<![CDATA[{text}]]>" if is_cdata else ENTITY.sub(_entity, text) for is_cdata, text in _sections(body)
+    )
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
-        return etree.fromstring(
-            f'<r xmlns:ac="ac" xmlns:ri="ri" xmlns:at="at">{TOKEN.sub(_entity, body)}</r>', parser=parser
-        )
+        return etree.fromstring(f'<r xmlns:ac="ac" xmlns:ri="ri" xmlns:at="at">{xml}</r>', parser=parser)
     except (etree.XMLSyntaxError, ValueError):  # ValueError: characters that XML does not know
-        text = CDATA.sub(lambda m: escape(m[1]), body)
+        text = "".join(escape(text) if is_cdata else text for is_cdata, text in _sections(body))
         tree = html_tree(CLOSED.sub(r"<\1\2></\1>", f"<body>{text}</body>"))
         return next(iter(tree.xpath("//body")), tree)
 
 
+def _sections(body: str) -> Iterator[tuple[bool, str]]:
+    """The body in markup and in the content of CDATA sections, which is text whatever it looks like."""
+    at = 0
+    while (start := body.find("<![CDATA[", at)) >= 0 and (end := body.find("]]>", start + 9)) >= 0:
+        yield False, body[at:start]
+        yield True, body[start + 9 : end]
+        at = end + 3
+    yield False, body[at:]
+
+
 def _entity(match: re.Match[str]) -> str:
-    """HTML's named characters, which XML does not know; untouched in CDATA, where they are text."""
-    if match[1] is not None or match[2] in XML_OWN:
-        return match[0]
-    return escape(html5.get(f"{match[2]};", match[0]), quote=False)
+    """HTML's named characters, which XML does not know."""
+    return match[0] if match[1] in XML_OWN else escape(html5.get(f"{match[1]};", match[0]), quote=False)
 
 
 def _name(element: Any) -> str:
@@ -203,7 +213,8 @@ def _without_body(
     target: Any, name: str, parameters: Mapping[str, Any], values: Mapping[str, str], page: _Page
 ) -> None:
     """A macro that shows what stands elsewhere: its title, the issue or the page that it names; else it is counted."""
-    named = [label for p in parameters.values() for r in p if isinstance(r.tag, str) and (label := _label(r, page))]
+    resources = (r for p in parameters.values() for r in p.iterdescendants() if isinstance(r.tag, str))
+    named = [label for r in resources if _name(r).startswith("ri:") and (label := _label(r, page))]
     shown = [
         x for x in (values.get("title"), values.get("key"), values.get("jqlquery"), values.get("url"), *named) if x
     ]

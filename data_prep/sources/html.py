@@ -30,10 +30,13 @@ CHARSET = re.compile(
     re.IGNORECASE,
 )
 SIMPLE = re.compile(r"([\w-]*)(?:#([\w-]+)|\.([\w-]+)|\[([\w-]+)=[\"']?([\w-]+)[\"']?\])?")
-WITHIN = "ancestor::main or ancestor::article or ancestor::*[@role='main']"
+WITHIN = (
+    "ancestor::main or ancestor::article or ancestor::*[@role='main' or @id='content' or @id='main-content'"
+    " or contains(concat(' ',normalize-space(@class),' '),' wiki-content ')]"
+)
 NOISE = (
-    "//nav|//script|//style|//noscript|//template|//dialog|//button|//select|//input|//textarea"
-    "|//form[not(.//p or .//h1 or .//h2 or .//h3 or .//li or .//pre)]|//footer"
+    "//nav|//script|//style|//noscript|//template|//dialog|//button[not(ancestor::p)]|//select|//input|//textarea"
+    "|//form[not(.//p or .//h1 or .//h2 or .//h3 or .//li or .//pre or .//table or .//dl)]|//footer"
     f"|//header[not({WITHIN})]|//aside[not({WITHIN})]|//*[@role='navigation' or @role='banner' or @role='search']"
 )
 UPDATED = (
@@ -123,7 +126,8 @@ def _file(file: Path, name: str, *, tally: Tally, selectors: tuple[str, ...], en
     data = bytes_of(file)
     found = CHARSET.search(data, 0, 4096)
     declared = (found[1] or found[2]).decode("ascii", "replace") if found else ""
-    return page(name, decoded(data, tally, encoding=encoding, declared=declared), selectors)
+    text = decoded(data, tally, encoding="utf-8" if declared else encoding, declared=declared)
+    return page(name, text, selectors)
 
 
 def _rows(
@@ -189,7 +193,8 @@ def _content(tree: Any, selectors: tuple[str, ...]) -> list[Any]:
     for selector in selectors:
         found = [e for e in tree.xpath(selector) if hasattr(e, "iterancestors") and e.text_content().strip()]
         if found:
-            return [e for e in found if not any(a in found for a in e.iterancestors())]
+            chosen = set(found)
+            return [e for e in found if chosen.isdisjoint(e.iterancestors())]
     raise Refused("empty_document")
 
 

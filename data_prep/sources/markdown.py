@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from data_prep.records import Record, Tally
-from data_prep.sources._documents import FENCE, bytes_of, decoded, document, each, tidy_text
+from data_prep.sources._documents import bytes_of, decoded, document, each, first_heading, tidy_text
 from data_prep.sources._files import Peek
 
 KIND = "document"
@@ -23,12 +23,11 @@ TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?)\n\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
 LONGEST_MATTER = 1 << 16  # characters; what is longer is a text between two rulers
 SAME = {"lastmod": "updated", "last_updated": "updated", "last_modified": "updated", "last-modified": "updated", "modified": "updated",
         "last_update": "updated", "canonical_url": "url", "canonical": "url", "permalink": "url"}  # fmt: skip
-HEADING = re.compile(r"^#\s+(.+?)\s*#*$")
+KEY = re.compile(r"[\w.@-]+")
 UNDERLINE = re.compile(r"^ {0,3}(=+|-{3,})[ \t]*$")
 NO_TITLE = re.compile(r"^\s*(?:$|[#>|`~*+-]|\d+[.)]\s| {4})")  # what an underline does not make a heading of
-COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+OPENING = re.compile(r"^( {0,3}(?:`{3,}(?=[^`\n]*$)|~{3,}))|`+|<!--|\{/\*", re.MULTILINE)
 MDX = re.compile(r"^(?:import\s.+|export\s+(?:const|default|let|function)\b.*|</?[A-Z][\w.]*(?:\s[^<>]*)?/?>)\s*$")
-MDX_COMMENT = re.compile(r"\{/\*.*?\*/\}", re.DOTALL)
 
 
 def recognise(peek: Peek) -> dict[str, Any] | None:
@@ -44,19 +43,20 @@ def read(path: Path, tally: Tally, *, encoding: str = "utf-8") -> Iterator[Recor
 def _record(file: Path, name: str, *, tally: Tally, encoding: str) -> Record:
     fields, text = front_matter(decoded(bytes_of(file), tally, encoding=encoding))
     text = plain(text, mdx=file.suffix.lower() == ".mdx")
-    top = next((m[1] for line in text.split("\n") if (m := HEADING.match(line))), "")
-    return document(name, text, fields.get("title") or top, fields)
+    return document(name, text, fields.get("title") or first_heading(text, deepest=1), fields)
 
 
 def front_matter(text: str) -> tuple[dict[str, str], str]:
     """The fields of a front matter by lower-case name, and the text below it. Values are text, lists are joined by commas.
 
-    Tags are never followed and nested values are left out: a field is a label, not a program.
+    Tags are never followed and nested values are left out: a field is a label, not a program. What has no fields is a text
+    between two rulers.
     """
     for pattern, load in ((YAML, _yaml), (TOML, _toml)):
         match = pattern.match(text)
-        if match is not None and len(match[1]) <= LONGEST_MATTER:
-            values = {str(k).strip().lower(): value for k, v in load(match[1]).items() if (value := _value(v))}
+        found = load(match[1]) if match is not None and len(match[1]) <= LONGEST_MATTER else {}
+        if match is not None and (not match[1].strip() or any(KEY.fullmatch(str(k).strip()) for k in found)):
+            values = {str(k).strip().lower(): value for k, v in found.items() if (value := _value(v))}
             same = {new: values[old] for old, new in SAME.items() if old in values}
             return {**same, **values}, text[match.end() :]
     return {}, text
@@ -97,43 +97,59 @@ def _value(value: Any) -> str:
 def plain(text: str, *, mdx: bool = False) -> str:
     """The text without what its page does not show, its headings all with `#`; code stays untouched."""
     pieces: list[str] = []
-    for is_code, lines in _runs(text):
-        piece = "\n".join(lines)
-        if not is_code:
-            piece = COMMENT.sub("", piece)
-            if mdx:
-                piece = "\n".join(x for x in MDX_COMMENT.sub("", piece).split("\n") if not MDX.match(x.strip()))
-            piece = _underlined(piece)
-        pieces.append(piece)
-    return tidy_text("\n".join(pieces))
+    for is_code, piece in _pieces(text, mdx=mdx):
+        shown = piece
+        if mdx and not is_code:
+            shown = "\n".join(x for x in shown.split("\n") if not MDX.match(x.strip()))
+        pieces.append(shown if is_code else _underlined(shown))
+    return tidy_text("".join(pieces))
 
 
-def _runs(text: str) -> Iterator[tuple[bool, list[str]]]:
-    """The text's lines in runs of prose and of fenced code."""
-    run: list[str] = []
-    fence = ""
-    for line in text.split("\n"):
-        mark = FENCE.match(line)
-        if mark and not fence:
-            yield False, run
-            run, fence = [line], mark[1]
-        elif mark and fence and line.strip().startswith(fence) and not line.strip().strip(fence[0]):
-            yield True, [*run, line]
-            run, fence = [], ""
+def _pieces(text: str, *, mdx: bool) -> Iterator[tuple[bool, str]]:
+    """The text in prose without comments and fenced code. What begins first decides: a comment may hold code, code a comment.
+
+    Marks within a line's code begin nothing, nor does a comment that never ends.
+    """
+    prose: list[str] = []
+    at, unclosed = 0, set[str]()  # what has no end further on is looked for once: a page may hold millions of openings
+    while opening := OPENING.search(text, at):
+        mark = opening[0]
+        is_fence, is_comment = opening[1] is not None, mark == "<!--" or (mark == "{/*" and mdx)
+        end = None if mark in unclosed else _closing(mark, is_fence).search(text, opening.end())
+        if end is None:
+            unclosed.add(mark)
+        if is_fence:
+            yield False, "".join([*prose, text[at : opening.start()]])
+            prose, start = [], opening.start()
+            at = len(text) if end is None else end.end()
+            yield True, text[start:at]
+        elif end is None or (not is_comment and text.find("\n\n", opening.end(), end.start()) >= 0):
+            prose.append(text[at : opening.end()])
+            at = opening.end()
         else:
-            run.append(line)
-    yield bool(fence), run
+            prose.append(text[at : opening.start() if is_comment else end.end()])
+            at = end.end()
+    yield False, "".join([*prose, text[at:]])
+
+
+@lru_cache(64)
+def _closing(mark: str, is_fence: bool) -> re.Pattern[str]:
+    if is_fence:
+        return re.compile(rf"^ {{0,3}}{re.escape(mark.strip())}{re.escape(mark[-1])}*[ \t]*$", re.MULTILINE)
+    if mark[0] == "`":
+        return re.compile(rf"(?<!`){mark}(?!`)")
+    return re.compile(re.escape({"<!--": "-->", "{/*": "*/}"}[mark]))
 
 
 def _underlined(text: str) -> str:
     """Headings underlined with `===` or `---` (CommonMark 4.3) as headings with `#`."""
-    lines = text.split("\n")
+    rows = text.split("\n")
     made: list[str] = []
-    for number, line in enumerate(lines):
+    for number, line in enumerate(rows):
         mark = UNDERLINE.match(line)
-        before = lines[number - 2] if number > 1 else ""
-        if mark and number and not NO_TITLE.match(lines[number - 1]) and not before.strip():
-            made[-1] = f"{'#' if mark[1][0] == '=' else '##'} {lines[number - 1].strip()}"
+        before = rows[number - 2] if number > 1 else ""
+        if mark and number and not NO_TITLE.match(rows[number - 1]) and not before.strip():
+            made[-1] = f"{'#' if mark[1][0] == '=' else '##'} {rows[number - 1].strip()}"
         else:
             made.append(line)
     return "\n".join(made)

@@ -8,7 +8,9 @@ order) and no OCR. So a page without text is never passed over in silence: it is
 from __future__ import annotations
 
 import ctypes
+import mmap
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +33,10 @@ LATEST = re.compile(r"^D?:?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?")
 FEW_WORDS = 30  # a page with fewer is looked at for pictures; a scan may carry a stamped header
 MANY_SHAPES = 20  # a page with so many and hardly a word has its text drawn as outlines
 PASSWORD = 4  # FPDF_ERR_PASSWORD
+STREAM = re.compile(rb"(?<!end)stream\r?\n")
+INFLATED = 4 << 20  # bytes; a stream that unpacks to more must not do so to more than RATIO times its size
+RATIO = 100  # a page's drawing is packed to a tenth, a repetitive one to a fiftieth
+LARGEST = 64 << 20  # bytes of any stream but a picture's; the library takes some hundred bytes for each of them
 
 
 def recognise(peek: Peek) -> dict[str, Any] | None:
@@ -51,6 +57,7 @@ def _record(file: Path, name: str, *, tally: Tally, min_page_words: int) -> Reco
 
     if not file.stat().st_size:
         raise Unreadable("is empty")
+    _refuse_bombs(file)
     try:
         pdf = pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as e:
@@ -64,6 +71,40 @@ def _record(file: Path, name: str, *, tally: Tally, min_page_words: int) -> Reco
         pdf.close()
 
 
+def _refuse_bombs(file: Path) -> None:
+    """Raise Unreadable for a stream that unpacks to absurd size: 50 kB of page content can become gigabytes of letters.
+
+    Pictures are never unpacked here nor by the text reader. Streams of other filters are as large as the file that holds them.
+    """
+    with file.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        for begin in STREAM.finditer(whole):
+            entries = whole[max(0, begin.start() - 1024) : begin.start()].rpartition(b"obj")[2]
+            if (b"FlateDecode" not in entries and b"/Fl " not in entries) or b"/Image" in entries:
+                continue
+            packed, unpacked = _sizes(whole, begin.end())
+            if unpacked > LARGEST or (unpacked > INFLATED and unpacked > RATIO * packed):
+                raise Unreadable(
+                    f"byte {begin.start()}: a stream of {packed >> 10} kB unpacks to over {unpacked >> 20} MB: a bomb?"
+                )
+
+
+def _sizes(whole: mmap.mmap, at: int) -> tuple[int, int]:
+    """The packed and unpacked size of a stream, as far as it can be unpacked and at most a little beyond LARGEST."""
+    inflater, unpacked, start = zlib.decompressobj(), 0, at
+    piece = b""
+    try:
+        while not inflater.eof and unpacked <= LARGEST:
+            if not piece:
+                piece, at = whole[at : at + (1 << 16)], at + (1 << 16)
+            if not piece:
+                break
+            unpacked += len(inflater.decompress(piece, 1 << 20))
+            piece = inflater.unconsumed_tail
+    except zlib.error:
+        pass  # not packed after all, or encrypted
+    return min(at, len(whole)) - start - len(piece) - len(inflater.unused_data), unpacked
+
+
 def _head(file: Path) -> bytes:
     with file.open("rb") as f:
         return f.read(12)
@@ -75,6 +116,8 @@ def _converted(pdf: Any, name: str, tally: Tally, min_page_words: int) -> Record
         tally.seen("files attached to PDFs", pdf.count_attachments())
     sheets = [_sheet(pdf, number) for number in range(len(pdf))]
     pages = without_running_lines([s.lines for s in sheets])
+    if running := sum(len(s.lines) for s in sheets) - sum(map(len, pages)):
+        tally.seen("running lines of PDFs left out", running)
     reasons = [_why_no_text(s, page, min_page_words) for s, page in zip(sheets, pages, strict=True)]
     for number, reason in enumerate(reasons, start=1):
         if reason is not None:
