@@ -49,7 +49,7 @@ _GLUE = r"(?:[ \t,(\"'\-\n]|\b(?:its|it's|the|my|mine|as|here|of|on file|last (?
 _VALUE = r"(?P<value>[a-z]{0,4}[ -]?\d(?:[ \-]?\d){3,24}(?:[ -]?[a-z])?(?!\w)|(?=[a-z]{0,3}\d)[a-z0-9]{6,14}(?!\w))"
 ANNOUNCED = re.compile(
     r"\b(?:(?P<routing>routing|sort code|blz|bankleitzahl|aba)"
-    r"|(?P<account>(?:bank |checking |savings |bank-)?(?:account|accounts|acct|acc|konto(?:nummer|nr)?|kto|compte|cuenta|conto|rekening(?:nummer)?))"
+    r"|(?P<account>(?:bank |checking |savings |bank-)?(?:account|accounts|acct|acc|a/?c(?= (?:no|num|is))|(?:savings|checking)(?= is)|konto(?:nummer|nr)?|kto|compte|cuenta|conto|rekening(?:nummer)?))"
     r"|(?P<passport>passports?|reisepass(?:nummer)?|ausweis(?:nummer)?|passeport|pasaporte|passaporto|paspoort)"
     r"|(?P<licence>driver'?s?'? licen[cs]es?|driving licen[cs]e|dl|licen[cs]e plate|führerschein(?:nummer)?|permis de conduire|patente|rijbewijs)"
     r"|(?P<customer_number>customer|kunden(?:nummer|nr)|client|member(?:ship)?|mitglieds?(?:nummer|nr)|subscriber|policy|claim|klantnummer)"
@@ -60,11 +60,17 @@ SOCIAL = re.compile(
     r"\b(?:ssn|social(?: security| sec)?|sozialversicherung\w*|svn)\b(?:[^\d\n]{0,30}?)(?P<value>\d{9}|\d{3}[ -]\d{6}|\d{4})(?![\w-]*\w)"
     r"|(?<![\w-])(?P<before>\d{9}|\d{4})(?= (?:is|as) my (?:ssn|social))"
 )
+ACCOUNT_BEHIND = re.compile(
+    r"(?<![\w.\-])(?P<value>\d(?:[ \-]?\d){6,18})(?= (?:this|is (?:the|my|our)|please transfer)(?: \w+){0,3}? acc(?:ount|t)?\b)"
+)
+TRANSFER = re.compile(
+    r"\b(?:transfer|send|wire|überweis\w*)\b[^.!?\n]{0,40}? (?:to|into|auf) (?P<value>\d(?:[ \-]?\d){7,18})(?![\w\-])"
+)
 WORDS = (
     "acc", "konto", "kto", "compte", "cuenta", "conto", "rekening", "pass", "ausweis", "pas", "licen", "dl", "führer", "permis",
     "patente", "rijbewijs", "customer", "kunden", "client", "member", "mitglied", "subscriber", "policy", "claim", "klant", "tax",
     "vat", "steuer", "ust", "insurance", "nino", "dni", "ni", "bsn", "codice", "tin", "ein", "routing", "sort code", "blz",
-    "bankleitzahl", "aba",
+    "bankleitzahl", "aba", "ac no", "ac num", "ac is", "a/c", "savings", "checking", "transfer", "wire", "send", "überweis",
 )  # fmt: skip
 
 
@@ -168,16 +174,24 @@ def announced(lower: str) -> Iterator[Found]:
         if digits >= (4 if m["says"].strip() else 7) and m.lastgroup is not None:
             kind = next(k for k, v in m.groupdict().items() if v is not None and k not in ("says", "value"))
             yield Found(kind, *m.span("value"))
+    for pattern in (ACCOUNT_BEHIND, TRANSFER):
+        yield from (Found("account", *m.span("value")) for m in pattern.finditer(lower))
 
 
-ANSWER = re.compile(r"(?<![\w-])\d(?:[ \-]?\d){8,18}(?![\w-])")
+ANSWER = re.compile(r"(?<![\w-])\d(?:[ \-]?\d){7,18}(?![\w-])")
+DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])|(?:0[1-9]|[12]\d|3[01]){2}(?:19|20)\d\d(?!\d)")
 
 
 def answers(text: str, lower: str) -> Iterator[Found]:
     """A text of a few words around one long number answers the question for it."""
-    if len(text) > 60 or len(text.split()) > 8:
+    if len(text) > 100 or len(text.split()) > 12:
         return
+    words = len(re.findall(r"[^\W\d_]{2,}", lower))
     for m in ANSWER.finditer(text):
-        words = re.findall(r"[^\W\d_]{2,}", lower)
-        if len(words) <= 4 and not THING.search(lower[: m.start()]) and not re.match(r"(?:19|20)\d\d[01]\d", m[0]):
+        digits = sum(c.isdigit() for c in m[0])
+        if (
+            words <= (4 if digits < 10 else 10)
+            and not THING.search(lower[: m.start()])
+            and not DAY.match(re.sub(r"\D", "", m[0]))
+        ):
             yield Found("number", *m.span())

@@ -16,32 +16,46 @@ _STATES = (
 )
 _UNIT = r"(?:[,\s]{1,3}(?:apt|apartment|suite|ste|unit|flat|room|floor|#)\.?\s?#?[\w-]{1,6})?"
 _US_CITY = rf"[A-Z][\w.'’]*(?:[ -][A-Z][\w.'’]*){{0,3}},?\s{{1,3}}(?:{_STATES})\.?,?\s{{1,3}}\d{{5}}(?:-\d{{4}})?(?!\w)"
-_US_CITY_LOWER = rf"(?:[,\s]{{1,3}}[a-z.'’]+){{1,3}}[,\s]{{1,3}}(?:{_STATES.lower()})(?:[,\s]{{1,3}}\d{{4,5}})?(?!\w)"
+_STATE_NAMES = (
+    "alabama|alaska|arizona|arkansas|california|colorado|connecticut|delaware|florida|georgia|hawaii|idaho|illinois|indiana|iowa|kansas"
+    "|kentucky|louisiana|maine|maryland|massachusetts|michigan|minnesota|mississippi|missouri|montana|nebraska|nevada|new hampshire"
+    "|new jersey|new mexico|new york|north carolina|north dakota|ohio|oklahoma|oregon|pennsylvania|rhode island|south carolina"
+    "|south dakota|tennessee|texas|utah|vermont|virginia|washington|west virginia|wisconsin|wyoming"
+)
+# Two letters are a state only where a code or nothing follows: "in", "or" and "me" are words.
+_US_CITY_LOWER = (
+    rf"(?:[,\s]{{1,3}}[a-z.'’]+){{0,3}}[,\s]{{1,3}}(?:(?:{_STATE_NAMES})(?:[,\s]{{1,3}}\d{{4,5}})?"
+    rf"|(?:co\.? |county )[a-z]{{3,}}|(?:{_STATES.lower()})(?:[,\s]{{1,3}}\d{{4,5}}|(?=\s*(?:$|[.,;\n]))(?!\. [a-z])))(?!\w)"
+)
 _UK_CODE = r"[A-Z]{1,2}\d[A-Z\d]?\s\d(?!GB|TB)[ABD-HJLNP-UW-Z]{2}(?!\w)"
 _CODE_CITY = r"(?:[A-Z]{1,2}-)?\d{4,5}(?:\s?[A-Z]{2})?\s{1,3}[A-ZÄÖÜÉÈÎ][\w.'’-]+(?:[ -][A-ZÄÖÜÉ][\w'’-]+){0,2}"
 _TAIL = rf"(?:{_UNIT}[,\s]{{1,4}}(?:{_US_CITY}|{_CODE_CITY}|[A-Z][\w'’ -]{{2,30}}[,\s]{{1,4}}{_UK_CODE}|{_UK_CODE}))?"
-_NUMBER = r"\d(?<![\w$€£#.,:/-]\d)"  # the digit first: `re` skips to it, and cannot to what is not before it
+_NOT_BEFORE = frozenset("$€£#.,:/-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _TYPE = (
     "Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Place|Pl|Square|Sq|Terrace|Ter|Way|Highway|Hwy|Parkway"
     "|Pkwy|Circle|Cir|Close|Crescent|Cres|Trail|Row|Mews|Gardens|Grove|Hill|Loop|Alley|Plaza|Turnpike|Pike|Walk|Quay"
 )
 ENGLISH = re.compile(
-    rf"{_NUMBER}\d{{0,5}}[A-Za-z]?(?:[-/]\d{{1,4}})?,?\s(?:(?:[NSEW]|North|South|East|West|NE|NW|SE|SW)\.?\s)?"
+    rf"\d{{1,6}}[A-Za-z]?(?:[-/]\d{{1,4}})?,?\s(?:(?:[NSEW]|North|South|East|West|NE|NW|SE|SW)\.?\s)?"
     rf"(?:(?!(?:GB|MB|TB|Google|USB|Hard|One|Flash)\b)[A-Z][\w.'’-]*\s|\d{{1,3}}(?:st|nd|rd|th)\s){{1,3}}(?:{_TYPE})\b\.?{_UNIT}{_TAIL}"
 )
 # In lower case only words that mean nothing but streets: "a 2 tb drive", "3 in place".
 LOWER = re.compile(
-    rf"{_NUMBER}\d{{0,5}}[a-z]?(?: (?!(?:of|the|in|on|to|and|or|for|a|is|at|days?|hours?|minutes?|miles?|km|gb|mb)\b)[a-z.'’]+){{1,3}}"
+    rf"\d{{1,6}}[a-z]?(?: (?:\d{{1,3}} ?(?:st|nd|rd|th)|(?!(?:of|the|in|on|to|and|or|for|a|is|at|days?|hours?|minutes?|miles?|km|gb|mb)\b)[a-z.'’]+)){{1,3}}"
     rf" (?:street|st|avenue|ave|road|rd|lane|ln|boulevard|blvd|hwy|highway|drive|dr|court|ct|terrace)\b{_UNIT}(?:{_US_CITY_LOWER})?"
 )
-AMBIGUOUS_LOWER = re.compile(r"\b(?:drive|dr|court|ct|terrace|st)$")
+AMBIGUOUS_LOWER = re.compile(
+    r"(?:^\d[a-z]? .*|\b(?:hard|flash|dis[ck]|usb|external|internal|network|google|one|[a-z]|ssd|hdd|tape|thumb|pen|zip|optical|dvd|cd|backup"
+    r"|new|old|same|other|local|shared?|cloud|boot|nas|solid|state|system|data|storage|gigs?|[gt]b|win\w*|bit|my|your|this|that|each|any|no"
+    r"|mapped|test|virtual) )(?:drive|dr|court|ct|terrace|st)$"
+)
 GERMAN = re.compile(
     rf"(?<![\w-])(?:(?:[A-ZÄÖÜ][\w.-]*[ -]){{0,2}}(?:[A-ZÄÖÜ][\wäöüß.-]*)?(?:[Ss]traße|[Ss]trasse|[Ss]tr\.|(?<=[a-zß])(?:allee|gasse|chaussee|ufer|damm))"
     rf"|(?:Am|An der|Auf der|Auf dem|Im|In der|Zum|Zur) [A-ZÄÖÜ][\wäöüß-]+)\s\d{{1,4}}(?:\s?[a-z]\b)?(?:[,\s]{{1,4}}{_CODE_CITY})?"
     rf"|(?<![\w-])[A-ZÄÖÜ][\wäöüß-]{{2,}}(?:weg|platz|ring|steig|hof|berg)\s\d{{1,4}}(?:\s?[a-z])?[,\s]{{1,4}}{_CODE_CITY}"
 )
 FRENCH = re.compile(
-    rf"{_NUMBER}\d{{0,3}}(?:\s?(?:bis|ter|quater))?,?\s(?:[Rr]ue|[Aa]venue|[Aa]v\.|[Bb]oulevard|[Bb]d\.?|[Cc]hemin|[Ii]mpasse|[Aa]llée|[Qq]uai"
+    rf"\d{{1,4}}(?:\s?(?:bis|ter|quater))?,?\s(?:[Rr]ue|[Aa]venue|[Aa]v\.|[Bb]oulevard|[Bb]d\.?|[Cc]hemin|[Ii]mpasse|[Aa]llée|[Qq]uai"
     rf"|[Rr]oute|[Cc]ours|[Pp]lace)\s(?:(?:de la|de l['’]|des|du|de|d['’]|la|le|les|l['’])\s?)?[A-ZÉÈ][\w'’-]*(?:[ -][A-ZÉÈ][\w'’-]*|\s(?:de|du|la|des)\b){{0,4}}"
     rf"(?:[,\s]{{1,4}}{_CODE_CITY})?"
 )
@@ -103,37 +117,57 @@ GERMAN_ENDS = (
     "hof",
     "berg",
 )
-GERMAN_AT = re.compile(r"(?<!\w)(?:Am|An der|Auf der|Auf dem|Im|In der|Zum|Zur) [A-ZÄÖÜ][\wäöüß-]+ \d")
-SOUTHERN_WORDS = ("calle", "c/", "avda", "avenida", "paseo", "via ", "viale", "piazza", "corso")
+GERMAN_AT = re.compile(r"\b(?:Am|An der|Auf der|Auf dem|Im|In der|Zum|Zur) [A-ZÄÖÜ][\wäöüß-]+ \Z")
+SOUTHERN_AT = re.compile(r"[CAPV](?:alle|/|venida|vda|aseo|iale?|iazza|orso)\.? [^\d]*\Z")
 DUTCH_ENDS = ("straat", "laan", "plein", "gracht", "kade", "dijk")
-FIVE_DIGITS = re.compile(r"\d{5}")
-STATE_CODE = re.compile(rf" (?:{_STATES})\.?,?\s{{1,3}}\d{{5}}")
-NUMBER_FIRST = re.compile(rf"{_NUMBER}\d{{0,5}}[A-Za-z]?(?:[-/]\d{{1,4}})?(?:\s?(?:bis|ter|quater))?,?\s[^\W\d_]")
-NUMBER_LAST = re.compile(r"\d(?<=[a-zß.] \d)")
+STATE_CODE = re.compile(rf"(?:{_STATES})\.?,?\s{{1,3}}\Z")
+NUMBER = re.compile(r"\d+")
+LETTER_NEXT = re.compile(
+    r"[A-Za-z]?(?:[-/]\d{1,4})?(?:\s?(?:bis|ter|quater))?,?\s(?:[^\W\d_]|\d{1,3} ?(?:st|nd|rd|th)\b)"
+)
 ADDRESS_WORDS = ("addres", "adres", "anschrift", "dirección", "indirizzo")
 
 
 def addresses(text: str, lower: str) -> Iterator[Found]:
-    """Postal addresses; places may overlap."""
-    patterns = [UK_CODE]
-    if NUMBER_FIRST.search(text):
-        patterns += [ENGLISH, FRENCH]
-        yield from (Found("address", *m.span()) for m in LOWER.finditer(lower) if not AMBIGUOUS_LOWER.search(m[0]))
-    last = [m.start() - 1 for m in NUMBER_LAST.finditer(text)]
-    if any(lower.endswith(GERMAN_ENDS, 0, at) for at in last) or (last and GERMAN_AT.search(text)):
-        patterns.append(GERMAN)
-    if last and (any(w in lower for w in SOUTHERN_WORDS) or any(lower.endswith(DUTCH_ENDS, 0, at) for at in last)):
-        patterns.append(SOUTHERN)
+    """Postal addresses; places may overlap. Each is looked for around a number, so that a text is read once."""
+    wanted: dict[re.Pattern[str], str] = {}
+    for number in NUMBER.finditer(text):
+        start, end = number.span()
+        before = text[start - 1 : start]
+        if before not in _NOT_BEFORE and LETTER_NEXT.match(text, end):
+            yield from _at_number(text, lower, start)
+        if before == " ":
+            wanted |= _behind_words(text, lower, start, end)
+        elif before.isupper():
+            wanted[UK_CODE] = text
     if "box" in lower or "postfach" in lower or "apartado" in lower or "postal" in lower:
-        patterns.append(BOX)
-    if FIVE_DIGITS.search(text) and STATE_CODE.search(text):
-        patterns.append(CITY)
-    for pattern in patterns:
-        for m in pattern.finditer(text):
-            yield Found("address", *m.span())
+        wanted[BOX] = text
     if [w for w in ADDRESS_WORDS if w in lower]:
-        for m in ANNOUNCED.finditer(lower):
-            yield Found("address", *m.span("value"))
+        wanted[ANNOUNCED] = lower
+    for pattern, where in wanted.items():
+        for m in pattern.finditer(where):
+            yield Found("address", *m.span("value" if pattern is ANNOUNCED else 0))
+
+
+def _at_number(text: str, lower: str, start: int) -> Iterator[Found]:
+    """Addresses that begin with their number."""
+    for pattern, where in ((ENGLISH, text), (FRENCH, text), (LOWER, lower)):
+        m = pattern.match(where, start)
+        if m is not None and not (pattern is LOWER and AMBIGUOUS_LOWER.search(m[0])):
+            yield Found("address", start, m.end())
+
+
+def _behind_words(text: str, lower: str, start: int, end: int) -> dict[re.Pattern[str], str]:
+    """The patterns worth trying because of the words before a number."""
+    at, before = start - 1, text[max(0, start - 40) : start]
+    wanted = {}
+    if lower.endswith(GERMAN_ENDS, 0, at) or GERMAN_AT.search(before):
+        wanted[GERMAN] = text
+    if lower.endswith(DUTCH_ENDS, 0, at) or SOUTHERN_AT.search(before):
+        wanted[SOUTHERN] = text
+    if end - start == 5 and STATE_CODE.search(before):
+        wanted[CITY] = text
+    return wanted
 
 
 def birth_dates(lower: str) -> Iterator[Found]:

@@ -93,7 +93,9 @@ CHANGES = re.compile(r"\b(?:changed?|set|reset|geändert|ändern)(?: \w+){1,3}? 
 BARE = re.compile(
     r"\s*[(\"'„“*]{0,3}\s*(?P<secret>(?=\S*\d)(?=[^\s\d]*[a-z])[^\s\"'()“”<>=/]{5,64}[^\s\"'()“”<>=/.,;:!?*](?![^\s\"'()“”<>=/.,;:!?*]))"
 )
-SPLIT = re.compile(rf"{_FOR}(?:{_IS}|\s+)(?P<secret>[a-z]{{3,20}} \d{{2,6}})\s*(?:$|[.,;\n])")
+SPLIT = re.compile(rf"{_FOR}(?:{_IS}|\s+)(?P<secret>[a-z]{{3,20}} \d{{2,6}})\s*(?:$|[,;\n]|\.(?!\d))")
+SPACED = re.compile(rf"{_FOR}{_IS}(?P<secret>(?:[a-z]{{1,4}} )?\d{{1,8}}(?: [a-z]{{1,4}}| \d{{1,8}}){{1,5}})\s*$")
+DIGITS = re.compile(r" (?P<secret>\d{4,12})\s*(?:$|[.,;!\n])")
 # A plain word only where its owner says it and nothing follows; then it must not be a word that describes passwords.
 OWNED = re.compile(
     rf"{_FOR}{_IS}{_BEGIN}(?P<secret>[^\W_]{{4,32}}(?: \d{{2,6}})?)(?=[\"'`“”»*]{{0,3}}\s*(?:[.,;!)]|\n|$|\band\b|\bund\b))"
@@ -131,14 +133,14 @@ def secrets(text: str, lower: str) -> Iterator[Found]:
     if [w for w in PASS_WORDS if w in lower]:
         for word in WORD.finditer(lower):
             yield from _password(lower, word.start(), word.end())
-    if [w for w in PIN_WORDS if w in lower] and THREE_DIGITS.search(lower):
+    if THREE_DIGITS.search(lower) and [w for w in PIN_WORDS if w in lower]:
         yield from map(_found, PIN.finditer(lower))
 
 
 def _password(lower: str, word: int, at: int) -> Iterator[Found]:
     """What is said to be the password: `word` is where the word for it begins, `at` where it ends."""
     before = lower[max(0, word - 40) : word]
-    signed = [SAID, BARE, SPLIT] + ([CHANGED] if CHANGES.search(before) else [])
+    signed = [SAID, BARE, SPLIT, SPACED, DIGITS] + ([CHANGED] if CHANGES.search(before) else [])
     plain = [COLON] + ([OWNED] if OWNER.search(before) else [])
     for pattern in signed + plain:
         m = pattern.match(lower, at)

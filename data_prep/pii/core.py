@@ -20,18 +20,25 @@ _DOT = r"(?:\s{0,2}[(\[{<]\s?(?:dot|punkt|point|punto|\.)\s?[)\]}>]\s{0,2}|\s(?:
 OBFUSCATED = re.compile(
     rf"[\w+-]{{2,40}}(?:{_DOT}[\w+-]{{1,40}}){{0,3}}(?P<at>{_AT})(?P<host>[^\W_][\w-]{{0,62}}(?:{_DOT}[\w-]{{2,40}}){{0,2}}{_DOT}[a-z]{{2,24}})(?!\w)"
 )
+AT_MARK = re.compile(r"[(\[{<]\s?(?:at|ät|a|@|arroba)\s?[)\]}>]|\s(?:at|@|arroba|_at_|-at-)\s")
+DOT_WORDS = ("dot", "punkt", "punto", "point")
 BEFORE_AT = frozenset(
     "look looked looking meet see here me us is are was were available hosted found based mail email reach work working arrive"
     " available error not and or it that this point located live stay signed download".split()
 )
-IPV4 = re.compile(
-    r"\d(?<![\w.,:/-]\d)\d{0,2}(?:\.\d{1,3}){3}(?!\w|\.\d|-\w)|(?<=[/:@])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)"
-)
+IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d|-\w)")
+DOTTED = re.compile(r"\.\d{1,3}\.\d")
 IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:\.\d{1,3}){0,3}(?![\w:])", re.IGNORECASE)
 MAC = re.compile(
     r"(?<![\w:-])[0-9a-f]{2}(?:(?::[0-9a-f]{2}){5}|(?:-[0-9a-f]{2}){5})(?![\w:-])|\b[0-9a-f]{4}(?:\.[0-9a-f]{4}){2}\b",
     re.IGNORECASE,
 )
+# what must occur: these begin with a sign, to which `re` skips
+MAC_HINT = re.compile(
+    r":[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}:|-[0-9a-f]{2}-[0-9a-f]{2}-[0-9a-f]{2}-|\.[0-9a-f]{4}\.[0-9a-f]{4}"
+)
+IPV6_HINT = re.compile(r":[0-9a-f]{0,4}:(?=[0-9a-f:])")
+HEXADECIMAL = frozenset("0123456789abcdef:")
 ANY_DIGIT = re.compile(r"\d")
 VERSION = re.compile(
     r"(?:\b(?:version|versión|v|ver|build|release|firmware|driver|treiber|update|patch|kb|bird|fox|chrome|windows|android|ios|os)\W{0,3}|(?:bird|fox) |[a-z]/)$"
@@ -80,25 +87,43 @@ def obfuscated_emails(lower: str) -> Iterator[Found]:
         "dot" in lower or "(at" in lower or "[at" in lower or "punkt" in lower or "@ " in lower
     ):
         return
-    for m in OBFUSCATED.finditer(lower):
-        plain = m["at"].strip() in ("at", "arroba")
-        local = re.split(r"\W", lower[m.start() : m.start("at")])[-1]
-        if not plain or (local not in BEFORE_AT and re.search(r"\b(?:dot|punkt|punto)\b|[(\[{<]", m["host"])):
-            yield Found("email", *m.span())
+    end = -1
+    for mark in AT_MARK.finditer(lower):
+        after = lower[mark.end() : mark.end() + 80]
+        if mark.start() < end or not ("." in after or [w for w in DOT_WORDS if w in after]):
+            continue
+        for m in OBFUSCATED.finditer(lower, max(0, mark.start() - 170), mark.end() + 200):
+            plain = m["at"].strip() in ("at", "arroba")
+            local = re.split(r"\W", lower[m.start() : m.start("at")])[-1]
+            if not plain or (local not in BEFORE_AT and re.search(r"\b(?:dot|punkt|punto)\b|[(\[{<]", m["host"])):
+                yield Found("email", *m.span())
+                end = m.end()
 
 
 def networks(text: str, lower: str) -> Iterator[Found]:
-    if text.count(".") > 2:
+    if DOTTED.search(text) is not None:
         for m in IPV4.finditer(text):
-            if _is_ipv4(m[0]) and not VERSION.search(lower[max(0, m.start() - 14) : m.start()]):
+            before = text[m.start() - 1 : m.start()] if m.start() else ""
+            if (
+                not (before.isalnum() or (before in "._-" and before))
+                and _is_ipv4(m[0])
+                and not VERSION.search(lower[max(0, m.start() - 14) : m.start()])
+            ):
                 yield Found("ip", *m.span())
-    if text.count(":") > 4 or text.count("-") > 4 or "mac" in lower:
+    if MAC_HINT.search(lower) is not None:
         for m in MAC.finditer(text):
             yield Found("mac", *m.span())
-    if text.count(":") > 1:
-        for m in IPV6.finditer(text):
-            if _is_ipv6(m[0]):
-                yield Found("ip", *m.span())
+    end = -1
+    for hint in IPV6_HINT.finditer(lower):
+        if hint.start() >= end:
+            start = hint.start()
+            while start and lower[start - 1] in HEXADECIMAL:
+                start -= 1
+            m6 = IPV6.match(text, start)
+            if m6 is not None:
+                end = m6.end()
+                if _is_ipv6(m6[0]):
+                    yield Found("ip", start, end)
 
 
 def _is_ipv4(value: str) -> bool:
