@@ -195,10 +195,13 @@ class _Reader:
 
     def add(self, key: str | None, comment: dict[str, Any], at: Pointer) -> None:
         try:
-            self.threads.add_message(
-                key, _string(comment.get("id")) or f"{at.file} {at.at}", comment.get("created"), comment, at
-            )
-        except (RecursionError, OverflowError) as e:
+            sent = _moment(comment.get("created"))
+        except ValueError:
+            sent = None
+        try:
+            id = _string(comment.get("id")) or f"{at.file} {at.at}"
+            self.threads.add_message(key, id, sent and sent.isoformat(), comment, at)
+        except RecursionError as e:
             self.tally.broken(at, f"comment cannot be kept: {e}")
 
     def add_comment(self, comment: dict[str, Any], where: Pointer) -> None:
