@@ -73,14 +73,19 @@ def to_markdown(tree: Any, *, url: str = "") -> str:
     return tidy_text((result.content or "").replace(APART, "").translate(INVISIBLE))
 
 
-def _tidy(tree: Any) -> None:
-    for element in tree.xpath(f"{PERMALINK}|{NO_TEXT}"):
-        if element.getparent() is not None:
-            element.drop_tree()
+def open_panels(tree: Any) -> None:
+    """Show what a page hides until a click: panels of tabs, and what one of its elements says that it controls."""
     opened = {str(id).lstrip("#") for id in tree.xpath(OPENERS)}
     for panel in [*tree.xpath(PANEL), *(e for e in tree.xpath(".//*[@id]") if e.get("id") in opened)]:
         for hiding in ("hidden", "aria-hidden", "style"):
             panel.attrib.pop(hiding, None)
+
+
+def _tidy(tree: Any) -> None:
+    for element in tree.xpath(f"{PERMALINK}|{NO_TEXT}"):
+        if element.getparent() is not None:
+            element.drop_tree()
+    open_panels(tree)
     for box in tree.xpath(BOXES):
         box.tag = "div"
     for picture in tree.xpath(SCRIPTED):

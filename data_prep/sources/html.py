@@ -18,7 +18,7 @@ from typing import Any
 from data_prep.records import Dropped, Pointer, Record, SourceError, Tally
 from data_prep.sources._documents import Refused, bytes_of, counted, decoded, document, each, name_of
 from data_prep.sources._files import Peek, delimiter_of, files
-from data_prep.sources._markup import html_tree, to_markdown
+from data_prep.sources._markup import html_tree, open_panels, to_markdown
 
 KIND = "document"
 SUFFIXES = (".html", ".htm", ".xhtml")
@@ -179,6 +179,7 @@ def page(
     tree = html_tree(html)
     fields = _metadata(tree) | (given or {})
     heading = title or _title(tree)
+    open_panels(tree)  # before the buttons go, which say what they open
     for noise in tree.xpath(NOISE):
         if noise.getparent() is not None:
             noise.drop_tree()
