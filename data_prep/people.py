@@ -18,7 +18,7 @@ from data_prep.pii._words import ALSO_A_WORD, COMMON, NOT_A_NAME
 from data_prep.records import Person
 
 WORD = re.compile(r"[^\W\d_](?:[\w'’]*\w)?")
-CAPITALISED = re.compile(r"(?<![\w'’])[^\W\d_a-zà-öø-ÿ](?:[\w'’]*\w)?")
+CAPITALISED = re.compile(r"[^\W\d_a-zà-öø-ÿ](?:[\w'’]*\w)?")
 GAP = re.compile(r"[\s.,_-]{1,3}|[ \t,]*\n[ \t>|*]{1,6}")  # two words of one name; a quoted line begins with a sign
 LONGEST_NAME = 4  # words
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")

@@ -19,11 +19,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 
 from data_prep.people import GAP, Directory, digits_of, identity, without_accents, words_of
 from data_prep.pii import Found, core, without_overlap
 from data_prep.pii._names import first_names, in_script, last_names, locale_of, street
-from data_prep.pii._view import view
+from data_prep.pii._view import views
 from data_prep.pii._words import ALSO_A_WORD, COMMON, NOT_A_NAME
 from data_prep.records import Person
 
@@ -202,10 +203,11 @@ class Redactor:
     def _places(self, text: str) -> list[tuple[Found, str]]:
         """Places and their surrogates; what an encoding hides is looked for in the decoded text too, and the longer place stays."""
         places = self._seen(text)
-        decoded = view(text)
-        if decoded is None:
+        whole = len(places)
+        for decoded in views(text):
+            places += [(Found(p.kind, *decoded.raw(p.start, p.end)), s) for p, s in self._seen(decoded.text)]
+        if len(places) == whole:
             return places
-        places += [(Found(p.kind, *decoded.raw(p.start, p.end)), s) for p, s in self._seen(decoded.text)]
         surrogates = {p: s for p, s in reversed(places)}
         by_length = sorted(surrogates, key=lambda p: (p.start - p.end, p))
         return [(p, surrogates[p]) for p in without_overlap(*([p] for p in by_length))]
@@ -227,16 +229,15 @@ class Redactor:
         return [(p, surrogates[p]) for p in kept]
 
     def _participants(self, text: str) -> Iterator[tuple[Found, str]]:
-        if self._forms.keys().isdisjoint(HANDLE.findall(text.replace("'s", " ").replace("’s", " "))):
-            return
-        tokens = [(m.start(), m.end(), _bare(m[0])) for m in HANDLE.finditer(text)]
+        starts = sorted({at for word in self._forms if word in text for at in _words_at(text, word)})
         end = -1
-        for i, (start, _, word) in enumerate(tokens):
-            if start < end or word not in self._forms:
+        for start in starts:
+            if start < end:
                 continue
-            for words, surrogate, who in self._forms[word]:
-                stop = _matches(text, tokens, i, words)
-                if stop and (len(words) > 1 or _is_name_here(text, start, stop, word)):
+            tokens = [(m.start(), m.end(), _bare(m[0])) for m in islice(HANDLE.finditer(text, start), LONGEST_FORM)]
+            for words, surrogate, who in self._forms.get(tokens[0][2], ()):
+                stop = _matches(text, tokens, words)
+                if stop and (len(words) > 1 or _is_name_here(text, start, stop, words[0])):
                     end = stop
                     self.subjects.add(self.surrogates.subject(who))
                     yield Found("person", start, stop), surrogate
@@ -249,6 +250,7 @@ class Redactor:
 
 
 LABEL = re.compile(r"[^\W\d]{1,24}(?:[ /&-][^\W\d]{1,24}){0,2}")  # a field's value: too few words to hold anything
+LONGEST_FORM = 8  # words of a name that are compared
 HANDLE = re.compile(r"[^\W_](?:[\w'’]*\w)?")
 
 
@@ -305,13 +307,24 @@ def _bare(word: str) -> str:
     return word[:-2] if word[-2:] in ("'s", "’s") else word
 
 
-def _matches(text: str, tokens: list[tuple[int, int, str]], i: int, words: tuple[str, ...]) -> int:
-    """Where the words end that begin at token i; 0 where others stand there."""
-    mine = tokens[i : i + len(words)]
+def _words_at(text: str, word: str) -> Iterator[int]:
+    """Where a word begins in the text: not inside another, `x_word` and `o'word` included."""
+    at = text.find(word)
+    while at >= 0:
+        before = text[at - 1 : at]
+        if before == "_":
+            before = text[max(0, at - 8) : at].rstrip("_")[-1:]
+        if not before or not (before.isalnum() or before in "'’"):
+            yield at
+        at = text.find(word, at + 1)
+
+
+def _matches(text: str, tokens: list[tuple[int, int, str]], words: tuple[str, ...]) -> int:
+    """Where the words end that begin with these tokens; 0 where others stand there."""
+    mine = tokens[: len(words)]
     if tuple(w for _, _, w in mine) != words:
         return 0
-    gaps = itertools.pairwise(mine)
-    if not all(GAP.fullmatch(text, a[1], b[0]) for a, b in gaps):
+    if not all(GAP.fullmatch(text, a[1], b[0]) for a, b in itertools.pairwise(mine)):
         return 0
     return mine[-1][0] + len(mine[-1][2])
 
