@@ -254,6 +254,31 @@ class Library:
         return tuple(map(self._passage, chosen))
 
 
+def excerpt(text: str, *, about: str, max_chars: int) -> str:
+    """At most about max_chars of the text, cut at words; what `about` quotes of it is among them where it can be."""
+    if len(text) <= max_chars:
+        return text
+    start, end = _shared(text, about) or (0, 0)
+    if end <= max_chars:
+        return text[:max_chars].rsplit(None, 1)[0] + " …"
+    opens = max(text.rfind(mark, 0, start) + len(mark) for mark in ("\n", ". ", "! ", "? "))
+    opens = max(opens, end - max_chars) if opens < start else start
+    shown = text[opens:].lstrip()
+    return "… " + (shown if len(shown) <= max_chars else shown[:max_chars].rsplit(None, 1)[0] + " …")
+
+
+def _shared(text: str, other: str) -> tuple[int, int] | None:
+    """Where the first RUN words that the other text has too stand."""
+    theirs = WORD.findall(plain(other).casefold())
+    runs = {tuple(theirs[i : i + RUN]) for i in range(len(theirs) - RUN + 1)}
+    words = list(WORD.finditer(text))
+    spoken = [m[0].casefold() for m in words]
+    for i in range(len(words) - RUN + 1):
+        if tuple(spoken[i : i + RUN]) in runs:
+            return words[i].start(), words[i + RUN - 1].end()
+    return None
+
+
 def _runs(text: str) -> npt.NDArray[np.uint64]:
     """A hash of every run of RUN words, in order; the same in every process."""
     words = np.array([crc32(w.encode()) for w in WORD.findall(plain(text).casefold())], dtype=np.uint64)

@@ -1,19 +1,25 @@
 """Putting the tasks' questions to the recipe's teacher, through the same provider layer and guard as the API arm.
 
-Planned before anything is sent, capped in questions and money, resumed from the answers that are stored. Questions about
-`local_only` records go to a loopback server only.
+Planned before anything is sent, capped in questions and money. Questions about `local_only` records go to a loopback server
+only. Answers are kept in `teacher.jsonl` of the run folder under what was asked of whom: a preparation that was killed,
+stopped by its budget, or begun anew with other settings asks and pays only for what it does not know. What the current
+questions no longer ask, a forgotten person's among it, is thrown away.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import islice
+from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from evaluation.providers.openai_compatible import Endpoint
 
 CHARACTERS_A_TOKEN = 4  # for the plan alone: what is spent is counted from the server's own usage
+UNANSWERED_LIMIT = 10  # questions in a row that stay without an answer, retries included: the server is down
 
 
 def name_of(teacher: Teacher) -> str:
@@ -36,77 +43,126 @@ def name_of(teacher: Teacher) -> str:
     return teacher.model or "base model"
 
 
+def is_loopback(url: str) -> bool:
+    """Does the address stay on this machine? A name that merely looks like it (`127.0.0.1.firm.example`) does not."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """The questions: question id → item for those to be asked, and how many are not, by reason."""
+
+    asked: dict[str, Item]
+    kept_back: int
+    beyond: int
+
+
 class Teaching:
-    """One preparation's teacher. `facts`: model, terms, destination, what was planned and spent; for card and manifest."""
+    """One preparation's teacher.
+
+    facts, for card and manifest: model, terms, destination, what was planned, answered and spent, and for what is not
+    answered the reasons.
+    """
 
     def __init__(self, recipe: Recipe, out: Path, how: How) -> None:
         assert recipe.teacher is not None
         self.recipe, self.teacher, self.out, self.how = recipe, recipe.teacher, out, how
         self.facts: dict[str, Any] = {
             "model": name_of(self.teacher),
+            "base": None if self.teacher.model else self.recipe.model.model_dump(mode="json", exclude_none=True),
             "terms": self.teacher.terms,
             "destination": self.teacher.base_url or "loopback",
         }
+        with _of_the_teacher():
+            self.prices = self._prices()
 
     def ask(self, questions: Iterable[Question]) -> list[TeacherAnswer]:
-        """Answers of the first `max_questions` questions, in their order. Raises ApiError when refused or out of budget."""
-        stream = iter(questions)
-        asked = [self._item(q) for q in islice(stream, self.teacher.max_questions)]
-        beyond = sum(1 for _ in stream)
-        self.facts |= {"questions": len(asked), "beyond_max_questions": beyond}
-        file = AnswerFile(self.out / "teacher.jsonl")
+        """Answers of the first `max_questions` questions that may be sent, in their order.
+
+        Raises UserError before anything is asked where the budget cannot pay the plan; ApiError where the teacher refuses
+        the key or the model, does not answer, or the budget is spent. The answers so far are kept.
+        """
+        found = self._sort(questions)
+        file = AnswerFile(self.recipe.run_folder / "teacher.jsonl")
         try:
-            left = [i for i in asked if i.id not in file.answers or file.answers[i.id].text is None]
-            self._plan(left)
+            left = [i for i in found.asked.values() if not _is_final(file.answers.get(i.id))]
+            self._plan(left, file, found)
             if left:
-                with progress("prepare: teacher", len(asked)) as update:
-                    self._answer(left, file, update)
+                with progress("prepare: teacher", len(found.asked)) as update:
+                    self._answer(left, file, update, found)
         finally:
             file.close()
-        given = [file.answers[i.id] for i in asked if i.id in file.answers]
-        self.facts["answers"] = sum(a.text is not None for a in given)
-        self.facts["usd"] = str(sum((a.usd for a in given if a.usd is not None), Decimal(0)))
-        return [TeacherAnswer(a.item, a.text) for a in given if a.text is not None]
+        given = {question: file.answers[i.id] for question, i in found.asked.items()}
+        self._conclude(given, found)
+        return [TeacherAnswer(question, a.text) for question, a in given.items() if a.text is not None]
+
+    def _sort(self, questions: Iterable[Question]) -> _Sorted:
+        asked: dict[str, Item] = {}
+        kept_back = beyond = 0
+        for q in questions:
+            if q.sensitivity == "local_only" and not self._is_local:
+                kept_back += 1
+            elif len(asked) < self.teacher.max_questions:
+                asked[q.id] = self._item(q)
+            else:
+                beyond += 1
+        return _Sorted(asked, kept_back, beyond)
 
     def _item(self, q: Question) -> Item:
-        sensitivity = "shareable" if self._is_local else q.sensitivity
-        return Item(q.id, q.task, q.prompt, "", (), (), q.record, sensitivity)
+        """The question under an id that says what was asked of whom, so that no stored answer is taken for another's."""
+        of_whom = [self.teacher.base_url, self.teacher.model, self.facts["base"], self.teacher.max_new_tokens]
+        asked = artifacts.digest([*of_whom, q.prompt])
+        sensitivity = "shareable" if self._is_local else q.sensitivity  # the provider's own guard knows no loopback
+        return Item(f"{q.id} {asked[:16]}", q.task, q.prompt, "", (), (), q.record, sensitivity)
 
     @property
     def _is_local(self) -> bool:
-        host = urlsplit(self.teacher.base_url or "http://127.0.0.1").hostname or ""
-        return host in ("localhost", "::1") or host.startswith("127.")
+        return self.teacher.base_url is None or is_loopback(self.teacher.base_url)
 
-    def _plan(self, left: list[Item]) -> None:
+    def _plan(self, left: list[Item], file: AnswerFile, found: _Sorted) -> None:
         """Say what is about to be asked, and refuse what the budget cannot pay."""
-        tokens = sum(len(m["content"]) for i in left for m in i.prompt) // CHARACTERS_A_TOKEN
-        longest = len(left) * self.teacher.max_new_tokens
-        usd = self._usd(tokens, longest, len(left))
-        told = f"at most {usd:.4f} USD" if usd is not None else "no list price"
+        tokens = [-(-_characters(i) // CHARACTERS_A_TOKEN) for i in left]
+        longest, spent = len(left) * self.teacher.max_new_tokens, _spent(file, found)
+        usd = self._usd(tokens)
+        told = f"at most {usd:.4f} USD" if usd is not None else self._unpriced()
         self.facts["planned"] = {
             "questions": len(left),
-            "prompt_tokens": tokens,
+            "answered_before": len(found.asked) - len(left),
+            "prompt_tokens": sum(tokens),
             "most_answer_tokens": longest,
             "usd": told,
         }
         self.how.on_event(
             f"prepare: {len(left)} questions to {self.facts['model']} at {self.facts['destination']},"
-            f" about {tokens} tokens and {longest} more at most, {told}"
+            f" about {sum(tokens)} tokens and {longest} more at most, {told}"
+            f" ({len(found.asked) - len(left)} answered before, {found.kept_back} must stay in the house,"
+            f" {found.beyond} beyond teacher.max_questions)"
         )
-        if usd is not None and usd > self.teacher.budget_usd:
+        if usd is not None and spent + usd > self.teacher.budget_usd:
             raise UserError(
-                f"teacher: {len(left)} questions may cost {usd:.4f} USD, teacher.budget_usd is {self.teacher.budget_usd}."
+                f"teacher: {len(left)} questions (about {sum(tokens)} tokens, {longest} more at most) may cost {usd:.4f} USD"
+                + (f" besides the {spent:.4f} USD already spent" if spent else "")
+                + f", teacher.budget_usd is {self.teacher.budget_usd}."
                 " Lower teacher.max_questions or raise the budget. Nothing was asked."
             )
 
-    def _usd(self, prompt: int, completion: int, number: int) -> Decimal | None:
-        from types import SimpleNamespace
+    def _unpriced(self) -> str:
+        if self._is_local:
+            return "no list price"
+        return "no list price (without teacher.price_as no budget can stop it, only teacher.max_questions)"
 
-        if not number:
-            return Decimal(0)
-        usage = SimpleNamespace(prompt_tokens=prompt // number, completion_tokens=completion // number)
-        one = self._prices().usd(usage)
-        return None if one is None else one * number
+    def _usd(self, prompt_tokens: list[int]) -> Decimal | None:
+        """The price of these prompts with the longest answers, one at a time; None where nothing is priced."""
+        each = [SimpleNamespace(prompt_tokens=t, completion_tokens=self.teacher.max_new_tokens) for t in prompt_tokens]
+        prices = [self.prices.usd(usage) for usage in each]
+        known = [p for p in prices if p is not None]
+        return sum(known, Decimal(0)) if len(known) == len(prices) else None
 
     def _prices(self) -> Any:
         from evaluation.prices import price_list
@@ -114,21 +170,80 @@ class Teaching:
         price = self.teacher.price_as
         return price_list(price.provider if price else None, price.model if price else None)
 
-    def _answer(self, left: list[Item], file: AnswerFile, update: Any) -> None:
+    def _answer(self, left: list[Item], file: AnswerFile, update: Any, found: _Sorted) -> None:
         from evaluation.providers import openai_compatible
 
-        def keep(answer: Answer) -> None:
-            file.add(answer)
-            update(len(file.answers))
+        done, in_a_row = len(found.asked) - len(left), 0
 
-        spent = sum((a.usd for a in file.answers.values() if a.usd is not None), Decimal(0))
-        with self._endpoint() as endpoint:
-            egress = openai_compatible.answer(
-                endpoint, "teacher", [(i, i.prompt) for i in left], set(), self._prices(),
-                max_new_tokens=self.teacher.max_new_tokens, already_spent_usd=spent, keep=keep,
-            )  # fmt: skip
-        self.facts["receipt"] = egress.receipt()
+        def keep(answer: Answer) -> None:
+            nonlocal done, in_a_row
+            file.add(_with_earlier(answer, file.answers.get(answer.item)))
+            done += 1
+            update(done)
+            in_a_row = in_a_row + 1 if answer.error not in (None, "empty_answer", "stopped") else 0
+            if in_a_row == UNANSWERED_LIMIT:
+                raise openai_compatible.ApiError(
+                    f"teacher: {self.facts['destination']} left {in_a_row} questions in a row without an answer"
+                    f" ({answer.error}). The answers so far are kept; run the same command to go on."
+                )
+
+        try:
+            with _of_the_teacher(), self._endpoint() as endpoint:
+                self.facts["destination"] = endpoint.base_url
+                openai_compatible.answer(
+                    endpoint, "teacher", [(i, i.prompt) for i in left], set(), self.prices,
+                    max_new_tokens=self.teacher.max_new_tokens, already_spent_usd=_spent(file, found), keep=keep,
+                )  # fmt: skip
+        finally:
+            self._receipt(file, found)
+
+    def _receipt(self, file: AnswerFile, found: _Sorted) -> None:
+        """What left, retries and earlier runs of this preparation included: also where the teacher was stopped."""
+        sent = [(i, a) for i in found.asked.values() if (a := file.answers.get(i.id)) is not None and a.attempts]
+        self.facts["receipt"] = {
+            "destination": self.facts["destination"],
+            "requests": sum(a.attempts for _, a in sent),
+            "rows": len(sent),
+            "bytes": sum(a.attempts * sum(len(m["content"].encode()) for m in i.prompt) for i, a in sent),
+            "local_only_rows_kept_back": found.kept_back,
+            "usd": str(_spent(file, found)),
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
         artifacts.write_text(self.out / "egress.json", json.dumps([self.facts["receipt"]], indent=1))
+
+    def _conclude(self, given: dict[str, Answer], found: _Sorted) -> None:
+        """Count what came back, and keep the answers to these questions alone."""
+        from evaluation.providers.openai_compatible import ApiError
+
+        texts = [a for a in given.values() if a.text is not None]
+        # a server's own words about one request are no reason to count by
+        reasons = Counter((a.error or "").partition(":")[0] for a in given.values() if a.text is None)
+        if given and not texts:
+            raise ApiError(
+                f"teacher: {self.facts['destination']} answered none of {len(given)} questions"
+                f" ({', '.join(f'{r} {n}' for r, n in sorted(reasons.items()))}). Run the same command to ask again."
+            )
+        reasons += Counter({"local_only_not_sent": found.kept_back, "beyond_max_questions": found.beyond})
+        self.facts |= {
+            "questions": len(given),
+            "beyond_max_questions": found.beyond,
+            "answers": len(texts),
+            "not_answered": dict(sorted(reasons.items())),
+            "answered_as": sorted({a.model for a in texts if a.model}),
+            "usd": str(sum((a.usd for a in given.values() if a.usd is not None), Decimal(0))),
+        }
+        if reasons:
+            self.how.on_event(f"prepare: teacher: not answered: {self.facts['not_answered']}")
+        store = self.recipe.run_folder / "teacher.jsonl"
+        kept = self.out / "teacher.jsonl"
+        kept.unlink(missing_ok=True)
+        file = AnswerFile(kept)
+        for answer in given.values():
+            file.add(answer)
+        file.close()
+        partial = store.with_name(store.name + ".partial")
+        shutil.copy(kept, partial)
+        partial.replace(store)
 
     @contextmanager
     def _endpoint(self) -> Iterator[Endpoint]:
@@ -144,10 +259,63 @@ class Teaching:
                 raise UserError(
                     f"{t.api_key_env} is not set; teacher.api_key_env names it as the variable with the key."
                 )
-            yield replace(common, key=common.key or "none")
+            with _past_proxies(t.base_url) if self._is_local else nullcontext():
+                yield replace(common, key=common.key or "none")
             return
         from pipelines.serving.loopback import serve
         from pipelines.training import base
 
-        with serve(base.materialise(self.recipe).folder, self.out / "shards" / "teacher.log") as served:
+        folder, log = base.materialise(self.recipe).folder, self.out / "shards" / "teacher.log"
+        with serve(folder, log) as served, _past_proxies(served.base_url):
             yield replace(common, base_url=served.base_url, model=served.model, key="none")
+
+
+def _characters(item: Item) -> int:
+    return sum(len(m["content"]) for m in item.prompt)
+
+
+def _is_final(answer: Answer | None) -> bool:
+    """Whether asking again is useless: there is a text, or the server counted its tokens for none."""
+    if answer is None:
+        return False
+    return answer.text is not None or (answer.error == "empty_answer" and answer.completion_tokens is not None)
+
+
+def _spent(file: AnswerFile, found: _Sorted) -> Decimal:
+    answers = (file.answers.get(i.id) for i in found.asked.values())
+    return sum((a.usd for a in answers if a is not None and a.usd is not None), Decimal(0))
+
+
+def _with_earlier(answer: Answer, earlier: Answer | None) -> Answer:
+    """The answer with the requests and the money that an earlier run spent on its question."""
+    if earlier is None:
+        return answer
+    usd = None if answer.usd is None and earlier.usd is None else (answer.usd or 0) + (earlier.usd or Decimal(0))
+    return replace(answer, attempts=answer.attempts + earlier.attempts, usd=usd)
+
+
+@contextmanager
+def _of_the_teacher() -> Iterator[None]:
+    """The provider layer names the settings of the API arm; here they are the teacher's."""
+    try:
+        yield
+    except UserError as e:
+        raise type(e)(str(e).replace("evaluation.api.", "teacher.").replace("arm teacher:", "teacher:")) from e
+
+
+@contextmanager
+def _past_proxies(url: str) -> Iterator[None]:
+    """A proxy of the environment (HTTP_PROXY) would carry what is sent to this machine out of it, and back at best."""
+    host = urlsplit(url).hostname or ""
+    before = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
+    others = before["no_proxy"] or before["NO_PROXY"]
+    for name in before:
+        os.environ[name] = f"{others},{host}" if others else host
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -102,7 +102,10 @@ def accept(
     if not found:
         yield Dropped("refusal" if REFUSAL.search(answer) else "unreadable_teacher_answer", question.span)
     asked: list[frozenset[str]] = []
-    for number, item in enumerate(found[:teacher_questions]):
+    for number, item in enumerate(found):
+        if number >= teacher_questions:
+            yield Dropped("more_than_asked", question.span)
+            continue
         says = {k: item[k].strip() for k in ("question", "answer", "quote") if isinstance(item.get(k), str)}
         reason = _reason(says, question.text, max_answer_chars, record.language)
         if reason is None and any(jaccard(shingles(says["question"]), other) >= COPY for other in asked):

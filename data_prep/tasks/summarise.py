@@ -27,20 +27,23 @@ def rows(
 ) -> Iterator[Row | Dropped]:
     """One row a ticket that a human summarised: in its resolution note, or in the record's field of this name.
 
-    A note that states numbers or addresses the thread has not is dropped: it would teach the model to invent.
+    A note that states numbers or addresses the prompt has not is dropped: it would teach the model to invent.
     """
     if record.kind != "ticket":
         return
     summary = (record.fields.get(field, "") if field else record.resolution).strip()
     turns = targets.conversation(record)
     thread = "\n\n".join(f"{t.role.capitalize()}: {shown(t, max_turn_chars)}" for t in turns)
-    reason = _reason(
-        summary, thread, [t.text for t in turns if t.role == "agent"], min_words, max_summary_chars, record
+    asked = shortened(f"{record.title}\n\n{thread}" if record.title else thread, 4 * max_turn_chars)
+    replies = [t.text for t in turns if t.role == "agent"]
+    reason = (
+        "no_conversation"
+        if summary and not thread
+        else _reason(summary, asked, replies, min_words, max_summary_chars, record.language)
     )
     if reason is not None:
         yield Dropped(reason, record.pointer)
         return
-    asked = shortened(f"{record.title}\n\n{thread}" if record.title else thread, 4 * max_turn_chars)
     yield row(
         record,
         task="summarise",
@@ -51,19 +54,14 @@ def rows(
     )
 
 
-def _reason(
-    summary: str, thread: str, replies: list[str], min_words: int, max_chars: int, record: Redacted
-) -> str | None:
+def _reason(summary: str, asked: str, replies: list[str], min_words: int, max_chars: int, language: str) -> str | None:
     if not summary:
         return "no_human_summary"
-    if not thread:
-        return "no_conversation"
     if len(summary.split()) < min_words:
         return "summary_too_short"
     if len(summary) > max_chars:
         return "summary_too_long"
     if replies and jaccard(shingles(summary), shingles(replies[-1])) >= COPY:
         return "summary_is_the_reply"
-    known = "\n".join([record.title, thread, *record.fields.values()])
-    lacking = ungrounded(summary, known, language=record.language)
+    lacking = ungrounded(summary, asked, language=language)
     return "ungrounded_summary" if lacking is not None and lacking.reason != "name_not_in_text" else None

@@ -43,7 +43,7 @@ def rows(
             record,
             task="triage",
             prompt=[
-                {"role": "system", "content": instruction.format(labels=", ".join(labels))},
+                {"role": "system", "content": instruction.replace("{labels}", ", ".join(labels))},
                 {"role": "user", "content": question},
             ],
             answer=label,
