@@ -543,8 +543,11 @@ def _chosen(alternatives: list[list[Part]]) -> list[Part] | None:
 
 
 def _is_text(leaf: Part) -> bool:
+    """What people read: also a body that calls itself a multipart but holds no part."""
+    kind = leaf.get_content_type()
     is_file = leaf.get_content_disposition() == "attachment" or bool(leaf.get_filename())
-    return leaf.get_content_type() in ("text/plain", "text/html") and not is_file
+    is_bare = kind.startswith("multipart/") and not leaf.is_multipart()
+    return (kind in ("text/plain", "text/html") or is_bare) and not is_file
 
 
 def _text(leaf: Part) -> str:
