@@ -304,6 +304,7 @@ def _name(surrogates: Surrogates, directory: Directory, who: str, written: str) 
 
 
 def _bare(word: str) -> str:
+    word = word.rstrip("_")
     return word[:-2] if word[-2:] in ("'s", "’s") else word
 
 
@@ -311,10 +312,7 @@ def _words_at(text: str, word: str) -> Iterator[int]:
     """Where a word begins in the text: not inside another, `x_word` and `o'word` included."""
     at = text.find(word)
     while at >= 0:
-        before = text[at - 1 : at]
-        if before == "_":
-            before = text[max(0, at - 8) : at].rstrip("_")[-1:]
-        if not before or not (before.isalnum() or before in "'’"):
+        if not text[max(0, at - 8) : at].rstrip("_'’")[-1:].isalnum():
             yield at
         at = text.find(word, at + 1)
 

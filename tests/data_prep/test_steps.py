@@ -106,6 +106,16 @@ def test_the_same_person_has_the_same_surrogate_everywhere() -> None:
     assert Redactor(Surrogates(b"z" * 32), [person])("Margaret Holloway") != name
 
 
+def test_names_stand_in_quotes_and_code_and_not_inside_words() -> None:
+    redact = Redactor(KEY, [Person("1", ("Nils Wingfield",))])
+    masked = redact(
+        "contact.firstName = 'Nils'; o'Nils and x_Nils and Nilsen stay; _Nils_ (Wingfield) 'Nils Wingfield'"
+    )
+    assert masked.count("Nils") == 3
+    assert "o'Nils and x_Nils and Nilsen stay" in masked
+    assert "Wingfield" not in masked
+
+
 def test_names_that_are_words_are_masked_as_names_only() -> None:
     redact = Redactor(KEY, [Person("1", ("Will Porter",))])
     assert redact("Will it work? It will.") == "Will it work? It will."
