@@ -12,8 +12,6 @@ that exists is an agent. The CSV knows no such flag: a service desk's CSV is ref
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_prep.records import Dropped, Message, Person, Pointer, Record, Role, SourceError, Tally
-from data_prep.sources._files import JSON_SUFFIXES, Peek, delimiter_of, files, json_objects, moment, relative, text_of
+from data_prep.sources._files import JSON_SUFFIXES, Peek, files, json_objects, moment, relative
+from data_prep.sources._jira_csv import rows
 from data_prep.sources._jira_text import Names, to_markdown
 from data_prep.sources._threads import Stored, ThreadStore
 
@@ -39,15 +38,6 @@ BOTS = ("Automation for Jira", "557058:f58131cb-b67d-43c7-b30d-6b58d40bd077")
 PUBLIC_PROPERTY = "sd.public.comment"
 TOO_LONG = 200  # characters; a longer value is a text and no label
 EPOCH = datetime.min.replace(tzinfo=UTC)
-
-SERVICE_DESK_HEADERS = ("request type", "satisfaction", "organizations")
-CSV_TIMES = (
-    "%d/%b/%y %I:%M %p", "%d/%b/%Y %I:%M %p", "%d/%b/%y %H:%M", "%d/%b/%Y %H:%M", "%d.%m.%Y %H:%M", "%d.%m.%y %H:%M",
-    "%b %d, %Y, %I:%M %p", "%b %d, %Y %I:%M %p",
-)  # fmt: skip
-CSV_CATEGORIES = {"to do": "new", "in progress": "indeterminate", "done": "done"}
-LINK_HEADER = re.compile(r"(?:Inward|Outward) issue link \((.+)\)")
-ACCOUNT_ID = re.compile(r"[0-9a-f]{24}|[\w-]+:[\w:-]{24,}")
 
 
 def recognise(peek: Peek) -> dict[str, Any] | None:
@@ -98,7 +88,7 @@ def read(
         for file in files(path, *JSON_SUFFIXES, ".csv"):
             name = relative(file, path)
             if file.suffix.lower() == ".csv":
-                objects = _rows(file, name, tally, assume_public, encoding, date_format)
+                objects = rows(file, name, tally, assume_public, encoding, date_format)
             else:
                 objects = json_objects(file, name, tally, keys=LISTS)
             for where, item in objects:
@@ -465,102 +455,3 @@ def _dict(value: Any) -> dict[str, Any]:
 
 def _objects(value: Any) -> list[dict[str, Any]]:
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
-
-
-def _rows(
-    file: Path, name: str, tally: Tally, assume_public: bool, encoding: str, date_format: str | None
-) -> Iterator[tuple[Pointer, dict[str, Any]]]:
-    """The rows of a CSV export as issues of the API. Headers repeat, so cells are read by position."""
-    text = text_of(file, encoding)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter_of(text.split("\n", 1)[0]))
-    try:
-        header = [h.strip() for h in next(reader, [])]
-        if "Issue key" not in header:
-            raise SourceError(f"{file}:1: has no column 'Issue key', so it is not Jira's; it has {header[:12]}.")
-        if not assume_public and (found := [h for h in header if any(s in h.lower() for s in SERVICE_DESK_HEADERS)]):
-            raise _no_flags(file, f"column {found[0]!r}")
-        line = reader.line_num + 1
-        for cells in reader:
-            where, line = Pointer(name, f"line {line}"), reader.line_num + 1
-            if len(cells) != len(header):
-                if cells:
-                    tally.seen("tickets")
-                    tally.drop(Dropped("wrong_number_of_cells", where, f"{len(cells)}, the header has {len(header)}"))
-                continue
-            row: dict[str, list[str]] = {h: [] for h in header}
-            for h, cell in zip(header, cells, strict=True):
-                row[h] += [cell] if cell else []
-            if not assume_public and "service_desk" in {
-                t.lower().replace(" ", "_") for t in row.get("Project type", ())
-            }:
-                raise _no_flags(file, f"a project of type 'service_desk' in {where.at}")
-            yield where, _issue(row, tally, date_format)
-    except csv.Error as e:
-        raise SourceError(f"{file}:{reader.line_num}: is no CSV ({e}). Export it again.") from e
-
-
-def _no_flags(file: Path, found: str) -> SourceError:
-    return SourceError(
-        f"{file}: is a service desk's CSV ({found}), which does not tell internal comments from public ones."
-        " Export JSON from the REST API, or set `assume_public: true` in this source's options if it holds no internal ones."
-    )
-
-
-def _issue(row: dict[str, list[str]], tally: Tally, date_format: str | None) -> dict[str, Any]:
-    def first(*headers: str) -> str:
-        return next((row[h][0] for h in headers if row.get(h)), "")
-
-    def every(*headers: str) -> list[str]:
-        return [cell for h in headers for cell in row.get(h, ())]
-
-    def user(header: str) -> dict[str, Any] | None:
-        id = first(f"{header} Id") or first(header)
-        return {"accountId": id, "displayName": first(header)} if id else None
-
-    comments = [_comment(cell, bool(first("Reporter Id")), tally, date_format) for cell in every("Comment")]
-    links = (((m[1], cell) for cell in cells) for h, cells in row.items() if (m := LINK_HEADER.fullmatch(h)))
-    watchers = zip(every("Watchers Id"), every("Watchers"), strict=False)
-    return {
-        "id": first("Issue id"),
-        "key": first("Issue key"),
-        "fields": {
-            **{h: cells[0] if len(cells) == 1 else cells for h, cells in row.items() if cells},
-            "summary": first("Summary"), "description": first("Description"), "created": _time(first("Created"), date_format),
-            "status": {"name": first("Status"), "statusCategory": {"key": CSV_CATEGORIES.get(first("Status Category").lower())}},
-            "issuetype": first("Issue Type"), "priority": first("Priority"), "resolution": first("Resolution"),
-            "project": first("Project key"), "labels": every("Labels"), "components": every("Component/s", "Components"),
-            "fixVersions": every("Fix Version/s", "Fix versions"), "reporter": user("Reporter"), "creator": user("Creator"),
-            "assignee": user("Assignee"), "watchers": [{"accountId": i, "displayName": n} for i, n in watchers],
-            "issuelinks": [{"type": {"name": t}, "inwardIssue": {"key": k}} for pairs in links for t, k in pairs],
-            "attachment": [{"filename": "".join(cell.split(";", 3)[2:3])} for cell in every("Attachment")],
-            "comment": {"comments": comments, "total": len(comments)},
-        },
-    }  # fmt: skip
-
-
-def _comment(cell: str, ids_known: bool, tally: Tally, date_format: str | None) -> dict[str, Any]:
-    """A cell `time;author;text`; where it does not begin so, all of it is the text and nobody wrote it.
-
-    An author's account id says nothing where the reporter is known by name alone.
-    """
-    created, _, rest = cell.partition(";")
-    author, sign, text = rest.partition(";")
-    sent = _time(created, date_format)
-    try:
-        if not sign or _moment(sent) is None:
-            raise ValueError("no time and author")
-    except ValueError:
-        tally.seen("messages without a readable time")
-        return {"body": cell, "author": None, "created": None}
-    kind = None if ids_known or not ACCOUNT_ID.fullmatch(author) else "unknown"
-    return {"body": text, "author": {"accountId": author, "accountType": kind}, "created": sent}
-
-
-def _time(text: str, date_format: str | None) -> str:
-    """A CSV's time as ISO 8601; the text itself where no format fits."""
-    for known in (date_format,) if date_format else CSV_TIMES:
-        try:
-            return datetime.strptime(text.strip(), known).replace(tzinfo=UTC).isoformat()
-        except ValueError:
-            continue
-    return text.strip()

@@ -510,7 +510,7 @@ HEADER = [
     "Reporter Id",
     "Description",
 ]
-ROW = ["APP-1", "401", "Blank", "Done", "Done", "05/Feb/26 9:00 AM", "Ivo Marchetti", "qm:i", "It is blank"]
+ROW = ["APP-1", "401", "Blank", "Done", "Done", "05/Feb/26 9:00 AM", "Ivo Marchetti", "5b0", "It is blank"]
 
 
 def write_csv(folder: Path, header: list[str], *rows: list[str], delimiter: str = ",", encoding: str = "utf-8") -> Path:
@@ -523,7 +523,7 @@ def write_csv(folder: Path, header: list[str], *rows: list[str], delimiter: str 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_every_one_of_the_repeated_comment_columns_is_read(tmp_path: Path, delimiter: str) -> None:
     cells = [
-        "05/Feb/26 1:05 PM;qm:i;third; with a; semicolon", "05/Feb/26 11:30 AM;5b1;first\nof two lines", "", "05/Feb/26 12:00 PM;5b1;",
+        "05/Feb/26 1:05 PM;5b0;third; with a; semicolon", "05/Feb/26 11:30 AM;5b1;first\nof two lines", "", "05/Feb/26 12:00 PM;5b1;",
         "no time;5b1;text",
     ]  # fmt: skip
     write_csv(tmp_path, HEADER + ["Comment"] * 5, ROW + cells, delimiter=delimiter)
@@ -543,7 +543,7 @@ def test_every_one_of_the_repeated_comment_columns_is_read(tmp_path: Path, delim
 @pytest.mark.parametrize(
     ("header", "cell"),
     [("Custom field (Request Type)", "Get help"), ("Satisfaction rating", "5"), ("Organizations", "Lumen"), ("Project type", "service_desk"),
-     ("Project type", "Service Desk")],
+     ("Project type", "Service Desk"), ("Issue Type", "[System] Incident"), ("Creator Id", "qm:4b1d")],
 )  # fmt: skip
 def test_a_service_desks_csv_is_refused_unless_assume_public_says_it_is_safe(
     tmp_path: Path, header: str, cell: str

@@ -445,8 +445,8 @@ def test_only_automatic_answers_solve_nothing(tmp_path: Path) -> None:
 
 def test_a_line_that_begins_with_from_cuts_no_mail(tmp_path: Path) -> None:
     text = "Hello\n\nFrom today on it freezes at 10:30.\n>From the manual in 2024 I took 5 degrees.\nFrom mara at 9:30 in 2026 we know\n"
-    record = one(tmp_path, mail(text=text), reply("a", "q"))
-    assert len(record.messages) == 2
+    record = one(tmp_path, mail(text=text), b"", reply("a", "q"))  # between them a separator without a mail
+    assert [m.text.strip() for m in record.messages[1:]] == ["Set it to 5 degrees"]
     assert record.messages[0].text.strip() == text.replace(">From", "From").strip()
 
 
