@@ -1,7 +1,7 @@
 """Is it in the text? Verbatim quotes, numbers with their units, names and addresses, without a judge.
 
-Everything here is a pure function of texts. What cannot be found counts as not there: a paraphrase of a date or a word for
-a number above twelve is refused rather than believed.
+Everything here is a pure function of texts. What cannot be found counts as not there: a paraphrase of a date or of a
+composed number (`twenty-five` for 25) is refused rather than believed.
 """
 
 from __future__ import annotations
@@ -36,33 +36,44 @@ UNITS = {
     "w": "w watt watts",
 } | {u: u for u in "ms kb mb gb tb mm cm km g kg kw kwh hz mhz ghz °c °f bar am pm chf".split()}
 UNIT = {word: unit for unit, words in UNITS.items() for word in words.split()}
-# Words that are no number but an article, a conjunction or a name in another of the languages are left out: one, ein, un,
-# once, sept, neuf, dos.
+# Words that are no number but an article, a conjunction, a verb, a coin or a name in another of the languages are left out:
+# one, ein, un, once, sept, neuf, dos, seize, cent, mille, elf.
 SPELLED = {
     word: str(n)
     for n, words in {
         2: "two zwei deux", 3: "three drei trois tres", 4: "four vier quatre cuatro", 5: "five fünf cinq cinco",
         6: "six sechs seis", 7: "seven sieben siete", 8: "eight acht huit ocho", 9: "nine neun nueve",
-        10: "ten zehn dix diez", 11: "eleven onze", 12: "twelve zwölf douze doce",
+        10: "ten zehn dix diez", 11: "eleven onze", 12: "twelve zwölf douze doce dozen dutzend", 13: "thirteen dreizehn treize trece",
+        14: "fourteen vierzehn quatorze catorce", 15: "fifteen fünfzehn quinze", 16: "sixteen sechzehn dieciséis",
+        17: "seventeen siebzehn diecisiete", 18: "eighteen achtzehn dieciocho", 19: "nineteen neunzehn diecinueve",
+        20: "twenty zwanzig vingt veinte", 30: "thirty dreißig dreissig trente treinta", 40: "forty vierzig quarante cuarenta",
+        50: "fifty fünfzig cinquante cincuenta", 60: "sixty sechzig soixante sesenta", 70: "seventy siebzig setenta",
+        80: "eighty achtzig ochenta", 90: "ninety neunzig noventa", 100: "hundred hundert cien",
+        1_000: "thousand tausend", 1_000_000: "million millions millionen millón millones",
     }.items()
     for word in words.split()
+} | {
+    f"{ones}und{tens}": str(10 * t + o)
+    for o, ones in enumerate("ein zwei drei vier fünf sechs sieben acht neun".split(), start=1)
+    for t, tens in enumerate("zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig".split(), start=2)
 }  # fmt: skip
 ARTICLES = {"one": "1", "ein": "1", "eine": "1", "einen": "1", "un": "1", "une": "1", "una": "1", "uno": "1"}
 
 NUMBER = re.compile(
-    r"(?<![\w.,])(?P<sign>[€$£]\s?)?"
+    r"(?<![\w.,])(?P<sign>[€$£]\s?)?(?P<minus>(?<!\S)-)?"
     r"(?P<value>\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d(?::\d\d)?"
     r"|\d{1,3}(?:[.,' ]\d{3})+(?!\d)(?:[.,]\d+)?|\d+(?:[.,]\d+)*)"
     r"(?:st|nd|rd|th|er|ème|\.?º|ª)?(?:[ -]?(?P<unit>%|[€$£]|°[CF]|[^\W\d_]+))?"
 )
-CODE = re.compile(r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[^\W\d_])\w+(?:-\w+)*")
+CODE = re.compile(r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[^\W\d_])\w+(?:-\w+|\.\d+)*")  # `E7`, `RX-200`, `v2.1`
 GLUED = re.compile(r"\d+(?:st|nd|rd|th|er|ème|x)?|\d+([^\W\d_]+)")
 WORD = re.compile(r"[^\W\d_]+")
+UNIT_BEHIND = re.compile(r"[ -]([^\W\d_]{3,})")  # shorter units are words: `two a day`
 MARKER = re.compile(
     r"^[ \t]*\(?\d{1,2}\\?[.)](?=\s)|(?:\b(?:step|schritt|étape|paso)\s+\d{1,2}\b)", re.MULTILINE | re.IGNORECASE
 )
 
-NAME = re.compile(r"[A-ZÀ-ÖØ-Þ][\w'’.+-]*\w(?:[ -][A-ZÀ-ÖØ-Þ0-9][\w'’+-]*)*|\b[a-z]+[A-Z]\w*")
+NAME = re.compile(r"(?<!\w)[A-ZÀ-ÖØ-Þ][\w'’.+-]*\w(?:[ -][A-ZÀ-ÖØ-Þ0-9][\w'’+-]*)*|\b[a-z]+[A-Z]\w*")
 STARTS = re.compile(r"(?:^|[.!?:…]\s|\n)[\s\"'“„«(\[*_#>•·|-]*(?:\d{1,2}[.)]\s+)?[\"'“„«(\[*_]*$")
 NO_NAME = frozenset("I I'm I've I'll I'd OK Ok Sie Ihr Ihre Ihren Ihrem Ihrer Ihnen".split())
 NOUNS_ARE_CAPITALISED = frozenset({"de", "lb"})
@@ -96,7 +107,7 @@ class Quantity:
 
 
 def numbers(text: str) -> frozenset[Quantity]:
-    """Every number of the text: digits with their unit, dates and times as written, codes such as `E7`, spelled two to twelve."""
+    """Every number of the text: digits with their unit, dates and times as written, codes such as `E7`, words such as `twelve`."""
     return _quantities(text, SPELLED)
 
 
@@ -107,19 +118,22 @@ def _quantities(text: str, spelled: dict[str, str]) -> frozenset[Quantity]:
         glued = GLUED.fullmatch(code.casefold())
         if glued is None or glued[1] not in (None, *UNIT):
             found.add(Quantity(code.casefold()))
-    words = WORD.findall(text.casefold())
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word in spelled:
-            found.add(Quantity(spelled[word], UNIT.get(following, "") if len(following) > 2 else ""))
+    for word in WORD.finditer(text.casefold()):
+        if word[0] in spelled:
+            following = UNIT_BEHIND.match(word.string, word.end())
+            found.add(Quantity(spelled[word[0]], UNIT.get(following[1], "") if following else ""))
     return frozenset(found)
 
 
 def _quantity(match: re.Match[str]) -> Quantity | None:
     unit = (match["sign"] or match["unit"] or "").strip().casefold()
+    value = (match["minus"] or "") + _value(match["value"])
     glued = match["unit"] is not None and match.string[match.end("value")] not in " -"
     if glued and unit not in UNIT and match.string[match.end("value") :][:2] not in ("st", "nd", "rd", "th"):
-        return None  # a code, such as `80x90` or `3com`
-    return Quantity(_value(match["value"]), UNIT.get(unit, ""))
+        if unit != "x" and match["value"].isdigit():
+            return None  # a code, such as `3com` or `500mah`
+        return Quantity(value)
+    return Quantity(value, UNIT.get(unit, ""))
 
 
 def _value(written: str) -> str:
