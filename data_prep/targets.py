@@ -32,6 +32,13 @@ COURTESY = re.compile(
     r"|n'hésitez pas|hola|buen(?:os|as) |estimad|gracias|muchas gracias|de nada|saludos|un saludo|atentamente|lo (?:siento|sentimos)"
     r"|(?:nos )?alegr|no dude)"
 )
+GREETING = re.compile(
+    r"(?i)^[\W_]*(?:hi|hey|hello|dear|good (?:morning|afternoon|evening|day)|hallo|guten (?:tag|morgen|abend)|moin|servus|sehr geehrte\w*|liebe[rs]?"
+    r"|bonjour|bonsoir|salut|hola|buen[oa]s (?:d[ií]as|tardes|noches)|estimad[oa]s?)\b[^,!.:;?\n]{0,40}[,!:]\s+(?=\w)"
+)
+RESERVATION = re.compile(
+    r"(?i)\b(?:but|however|although|except|unfortunately|aber|jedoch|leider|mais|malheureusement|pero|sin embargo)\b"
+)
 SIGNED = re.compile(
     r"[\W_]*(?:[A-ZÀ-ÖØ-Þ][\w'’.-]*|the|von|de|van|and|&)(?: (?:[A-ZÀ-ÖØ-Þ][\w'’.-]*|the|von|de|van|and|&)){0,4}[\W_]*"
 )
@@ -187,8 +194,9 @@ def _reason_of_place(record: Redacted, turns: tuple[Turn, ...], position: int) -
         return "macro" if turn.origin == "macro" else "automatic"
     if position == 0 or turns[position - 1].role != "customer":
         return "answers_no_customer"
-    if record.reopened and any(not _is_courtesy(t) for t in after):
-        return "reopened_after"
+    first = not any(t.role == "agent" for t in turns[:position])
+    if record.reopened and ((first and not after) or any(not _is_courtesy(t) for t in after)):
+        return "reopened_after"  # without a word: then after the only reply there was
     return "did_not_help" if after and UNHELPED.search(after[0][:400]) else None
 
 
@@ -198,9 +206,11 @@ def _reason_of_text(text: str, min_words: int, max_chars: int) -> str | None:
     words = len(text.split())
     if words < 8 * SHORT_REST:
         sentences = [s for s in SENTENCE.split(text) if s.strip()]
-        said = [s for s in sentences if not COURTESY.match(s) and not (len(s) < 40 and SIGNED.fullmatch(s))]
+        said = [
+            s for s in map(_ungreeted, sentences) if not COURTESY.match(s) and not (len(s) < 40 and SIGNED.fullmatch(s))
+        ]
         if not said:
-            return "greeting_only"
+            return "holding_reply" if HOLDING.search(text) else "greeting_only"
         if _is_holding(text, said):
             return "holding_reply"
         if _asks_back(said):
@@ -210,7 +220,15 @@ def _reason_of_text(text: str, min_words: int, max_chars: int) -> str | None:
     return "too_short" if words < min_words else None
 
 
+def _ungreeted(sentence: str) -> str:
+    """What a sentence says after its greeting: `Hi Ann, press the button` does not only greet."""
+    return GREETING.sub("", sentence, count=1)
+
+
 def _is_courtesy(text: str) -> bool:
+    """Nothing but thanks and greetings; `Thanks, but it still clicks` is more."""
+    if RESERVATION.search(text) or UNHELPED.search(text):
+        return False
     return all(COURTESY.match(s) or SIGNED.fullmatch(s) for s in SENTENCE.split(text) if s.strip())
 
 

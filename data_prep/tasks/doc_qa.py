@@ -15,6 +15,7 @@ from data_prep.records import ChatMessage, Dropped, Pointer, Question, Redacted,
 from data_prep.tasks._make import fenced, json_in, row
 
 REFUSAL = re.compile(r"(?i)\b(?:i (?:cannot|can't|am unable)|as an ai|ich kann (?:leider )?nicht|je ne peux pas)\b")
+SENTENCE_END = re.compile(r"(?<!\d)[.!?…][\"')\]*_]*(?=\s)")  # not the dot of a numbered step
 COPY = 0.8  # Jaccard similarity of word trigrams from which a question is its answer, or another question, again
 
 
@@ -37,7 +38,8 @@ def rows(
         where, heading = _where(record, section), section.heading
         answer = _opening(section.body, max_answer_chars)
         if len(answer.split()) < min_words:
-            yield Dropped("section_too_short", where, heading)
+            too_short = len(section.body.split()) < min_words
+            yield Dropped("section_too_short" if too_short else "no_whole_beginning", where, heading)
             continue
         own = heading.endswith("?") or heading == record.title
         yield row(
@@ -152,10 +154,16 @@ def _where(record: Redacted, section: Section) -> Pointer:
 
 
 def _opening(body: str, max_chars: int) -> str:
-    taken: list[str] = []
+    """The first whole paragraphs, else the first whole sentences, else nothing: an answer ends where its author ended."""
+    taken = ""
     for paragraph in body.split("\n\n"):
-        if taken and sum(map(len, taken)) + len(paragraph) > max_chars:
+        longer = f"{taken}\n\n{paragraph}" if taken else paragraph
+        if len(longer) > max_chars:
             break
-        taken.append(paragraph)
-    answer = "\n\n".join(taken).strip()
-    return answer if len(answer) <= max_chars else answer[: max_chars + 1].rsplit(". ", 1)[0].rstrip(".") + "."
+        taken = longer
+    if taken.count("```") % 2:  # a code block that the limit cuts through
+        taken = taken[: taken.rindex("```")]
+    if taken.strip():
+        return taken.strip()
+    ends = [m.end() for m in SENTENCE_END.finditer(body[: max_chars + 1]) if m.end() <= max_chars]
+    return body[: ends[-1]].strip() if ends and "```" not in body[: ends[-1]] else ""
