@@ -81,17 +81,23 @@ def open_panels(tree: Any) -> None:
             panel.attrib.pop(hiding, None)
 
 
+def empty(elements: Any) -> None:
+    """Take out elements and what is in them: an empty one is left, as moving the text behind many of them takes hours."""
+    for element in elements:
+        element.clear(keep_tail=True)
+        element.tag = "span"
+
+
 def _tidy(tree: Any) -> None:
-    for element in tree.xpath(f"{PERMALINK}|{NO_TEXT}"):
-        if element.getparent() is not None:
-            element.drop_tree()
+    empty(tree.xpath(f"{PERMALINK}|{NO_TEXT}"))
     open_panels(tree)
     for box in tree.xpath(BOXES):
         box.tag = "div"
     for picture in tree.xpath(SCRIPTED):
         del picture.attrib["src"]
     for link in tree.xpath(NOWHERE):
-        link.drop_tag()
+        link.tag = "span"
+        link.attrib.clear()
     for block in tree.xpath(".//pre"):
         _tidy_code(block)
     for quote in tree.xpath(".//blockquote"):
@@ -110,10 +116,9 @@ def _tidy_code(block: Any) -> None:
     language = language_of(block)
     for number in block.xpath(".//*[contains(@class,'lineno') or contains(@class,'line-number')]"):
         if not number.text_content().strip(" \n\t0123456789"):
-            number.drop_tree()
+            empty([number])
     for line_break in block.xpath(".//br"):
         line_break.tail = "\n" + (line_break.tail or "")
-        line_break.drop_tree()
     text = block.text_content()
     for child in list(block):
         block.remove(child)

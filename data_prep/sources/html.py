@@ -18,7 +18,7 @@ from typing import Any
 from data_prep.records import Dropped, Pointer, Record, SourceError, Tally
 from data_prep.sources._documents import Refused, bytes_of, counted, decoded, document, each, name_of
 from data_prep.sources._files import Peek, delimiter_of, files
-from data_prep.sources._markup import html_tree, open_panels, to_markdown
+from data_prep.sources._markup import empty, html_tree, open_panels, to_markdown
 
 KIND = "document"
 SUFFIXES = (".html", ".htm", ".xhtml")
@@ -180,9 +180,7 @@ def page(
     fields = _metadata(tree) | (given or {})
     heading = title or _title(tree)
     open_panels(tree)  # before the buttons go, which say what they open
-    for noise in tree.xpath(NOISE):
-        if noise.getparent() is not None:
-            noise.drop_tree()
+    empty(tree.xpath(NOISE))
     parts = [to_markdown(part, url=fields.get("url", "")) for part in _content(tree, selectors)]
     return document(
         name, "\n\n".join(p for p in parts if p), heading, fields, id=f"{name}#{id}" if id else "", pointer=where

@@ -32,6 +32,7 @@ UNTITLED = re.compile(
 LATEST = re.compile(r"^D?:?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?")
 FEW_WORDS = 30  # a page with fewer is looked at for pictures; a scan may carry a stamped header
 MANY_SHAPES = 20  # a page with so many and hardly a word has its text drawn as outlines
+MOST_TEXTS = 30_000  # a page of small print, each letter placed by itself, has 10,000
 PASSWORD = 4  # FPDF_ERR_PASSWORD
 STREAM = re.compile(rb"(?<!end)stream\r?\n")
 INFLATED = 4 << 20  # bytes; a stream that unpacks to more must not do so to more than RATIO times its size
@@ -150,6 +151,8 @@ def _sheet(pdf: Any, number: int) -> _Sheet:
     except pypdfium2.PdfiumError:
         return _Sheet([], broken=True)
     try:
+        if _is_endless(page):
+            return _Sheet([], broken=True)
         text = page.get_textpage()
         try:
             lines = list(_lines(text))
@@ -159,6 +162,15 @@ def _sheet(pdf: Any, number: int) -> _Sheet:
         return _Sheet(lines, drawn=few and _is_drawn(page))
     finally:
         page.close()
+
+
+def _is_endless(page: Any) -> bool:
+    """Whether a page has more pieces of text than the library can put in order: its time grows faster than their square."""
+    import pypdfium2.raw as raw
+
+    if raw.FPDFPage_CountObjects(page) <= MOST_TEXTS:
+        return False
+    return sum(item.type == raw.FPDF_PAGEOBJ_TEXT for item in page.get_objects(max_depth=1)) > MOST_TEXTS
 
 
 def _is_drawn(page: Any) -> bool:
