@@ -19,13 +19,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from data_prep.records import Dropped, Message, Person, Pointer, Record, Role, SourceError, Tally
-from data_prep.sources._files import JSON_SUFFIXES, Peek, delimiter_of, files, json_objects, moment, relative, text_of
+from data_prep.sources._files import JSON_SUFFIXES, Peek, delimiter_of, files, json_objects, relative, text_of
+from data_prep.sources._journals import Clock, entries_of, lines_of, out_of_order
 from data_prep.sources._threads import Stored, ThreadStore
 
 KIND: Literal["ticket"] = "ticket"
@@ -74,16 +74,9 @@ LABELS = {
 JOURNALS = ("comments", "work_notes", "comments_and_work_notes")
 DATES = ("opened_at", "sys_created_on", "resolved_at", "closed_at", "sys_updated_on")
 WORDS = "category subcategory assignment_group contact_type close_code cmdb_ci business_service number".split()
-BREAK = re.compile(r"<br\s*/?>", re.I)
 CODE = re.compile(r"\s*\[code\]((?:(?!\[/?code\]).)*)\[/code\]\s*", re.I | re.S)
 SYS_ID = re.compile(r"[0-9a-f]{32}")
-DATE = r"(?P<a>\d{1,4}|[A-Za-z]{3,9})[./\-年](?P<b>\d{1,2}|[A-Za-z]{3,9})(?:[./\-月](?P<c>\d{1,4})日?)?"
-CLOCK = r"(?P<hour>\d{1,2})[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2})(?:\.\d+)?)?(?: ?(?P<half>[AaPp])\.? ?[Mm]\.?)?"
-WHEN = re.compile(rf"{DATE}(?:[ T]{CLOCK})?")
-PAIR = re.compile(r"(\d{1,2})[./\-](\d{1,2})[./\-]\d")
-HEADER = re.compile(rf"(?P<when>{DATE} {CLOCK}) - (?P<who>\S.{{0,300}}\))")
 NUMBER = re.compile(r"\b(?:INC|CS|RITM)\d{5,}\b")
-MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 TOO_LONG = 200  # characters; a longer value is a text and no label
 
 
@@ -128,7 +121,7 @@ def read(
     read dates that fit both ways. time_zone: the one the instance shows times in; those of `{value, display_value}` and with
     an offset are UTC anyway. encoding: of CSV files.
     """
-    clock = _Clock(_zone(time_zone), date_order == "day_first")
+    clock = Clock(_zone(time_zone), date_order == "day_first")
     with ThreadStore(tally) as store:
         for file in files(path, ".csv", *JSON_SUFFIXES):
             for where, item in _objects(file, relative(file, path), encoding, tally):
@@ -180,7 +173,7 @@ def _column(header: str) -> str:
     return LABELS.get(header.strip().lower(), header.strip().lower())
 
 
-def _store(item: dict[str, Any], where: Pointer, store: ThreadStore, clock: _Clock, tally: Tally) -> None:
+def _store(item: dict[str, Any], where: Pointer, store: ThreadStore, clock: Clock, tally: Tally) -> None:
     id, number = _key(item.get("sys_id")), _shown(item.get("number"))
     if "element_id" in item:
         _store_entry(item, where, store, clock, tally)
@@ -201,7 +194,7 @@ def _store(item: dict[str, Any], where: Pointer, store: ThreadStore, clock: _Clo
         tally.drop(Dropped("other_object", where, ", ".join(sorted(item)[:6])))
 
 
-def _store_entry(item: dict[str, Any], where: Pointer, store: ThreadStore, clock: _Clock, tally: Tally) -> None:
+def _store_entry(item: dict[str, Any], where: Pointer, store: ThreadStore, clock: Clock, tally: Tally) -> None:
     if isinstance(item.get("value"), list):
         tally.broken(where, "the text of the journal entry is no text")
         return
@@ -225,56 +218,6 @@ def _store_user(item: dict[str, Any], store: ThreadStore) -> None:
 
 TICKET = {"number", "short_description", "caller_id", "opened_at"}
 USER = ("sys_id", "name", "user_name", "email", "phone", "mobile_phone")
-
-
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """How this export writes times."""
-
-    zone: tzinfo
-    day_first: bool
-
-    def like(self, dates: list[str]) -> _Clock:
-        """This clock with the order of days and months that one of the dates of a ticket gives away."""
-        pairs = [(int(m[1]), int(m[2])) for m in map(PAIR.match, dates) if m]
-        day_first = any(a > 12 for a, _ in pairs) or (self.day_first and not any(b > 12 for _, b in pairs))
-        return replace(self, day_first=day_first)
-
-    def moment(self, value: Any) -> datetime | None:
-        """A time in UTC; None for an empty field. Raises ValueError where it cannot be read."""
-        zone = self.zone
-        if isinstance(value, dict):
-            zone, value = (UTC, value["value"]) if value.get("value") else (zone, value.get("display_value"))
-        try:
-            parsed = self._local(value.strip()) if isinstance(value, str) else None
-            return moment(value if parsed is None else parsed.replace(tzinfo=zone).isoformat())
-        except (TypeError, OverflowError) as e:
-            raise ValueError(f"{str(value)[:60]!r} is no time") from e
-
-    def _local(self, text: str) -> datetime | None:
-        """A date of any order with or without a clock; None for what has no year, an offset or another shape."""
-        found = WHEN.fullmatch(text)
-        if found is None or found["c"] is None:
-            return None
-        year, month, day = self._date(found["a"], found["b"], found["c"], dotted="." in text[:5])
-        hour = int(found["hour"] or 0)
-        if found["half"]:
-            hour = hour % 12 + 12 * (found["half"] in "Pp")
-        return datetime(year, month, day, hour, int(found["minute"] or 0), int(found["second"] or 0))  # noqa: DTZ001  (the caller sets the zone)
-
-    def _date(self, a: str, b: str, c: str, *, dotted: bool) -> tuple[int, int, int]:
-        if len(a) == 4 and a.isdigit():
-            return int(a), _month(b), int(c)
-        year = int(c) + (2000 if len(c) <= 2 else 0)
-        if a.isdigit() != b.isdigit() or max(int(a), int(b)) > 12:
-            day_first = a.isdigit() and (not b.isdigit() or int(a) > 12)
-        else:
-            day_first = dotted or self.day_first
-        return (year, _month(b), int(a)) if day_first else (year, _month(a), int(b))
-
-
-def _month(text: str) -> int:
-    return int(text) if text.isdigit() else MONTHS.index(text[:3].lower()) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,14 +259,14 @@ class _Reader:
 
     threads: ThreadStore
     tally: Tally
-    clock: _Clock
+    clock: Clock
     labels: dict[str, Visibility]
     bots: frozenset[str]
     solved: frozenset[str]
 
     def record(self, id: str, stored: Stored, stream: list[Stored]) -> Record | None:
         dates = [_shown(stored[0].get(k)) for k in DATES]
-        dates += [when for k in JOURNALS for when, *_ in _split(_lines(_shown(stored[0].get(k))))]
+        dates += [when for k in JOURNALS for when, *_ in entries_of(lines_of(_shown(stored[0].get(k))))]
         return replace(self, clock=self.clock.like(dates))._record(id, stored, stream)
 
     def _record(self, id: str, stored: Stored, stream: list[Stored]) -> Record | None:
@@ -397,7 +340,7 @@ class _Reader:
 
     def journal(self, text: str, key: str, where: Pointer) -> list[_Entry]:
         """The entries of a journal, oldest first."""
-        found = _split(_lines(text))
+        found = entries_of(lines_of(text))
         entries = []
         for n, (when, who, label, said) in enumerate(found):
             visibility = self.labels.get(label.strip().casefold())
@@ -411,7 +354,7 @@ class _Reader:
                 when=when,
                 created=self.time(when),
             ))  # fmt: skip
-        odd = _out_of_order([e.created for e in entries])
+        odd = out_of_order([e.created for e in entries])
         if any(not e.public for e in entries):  # an order that cannot be checked is none
             odd |= {n for n, e in enumerate(entries) if e.created is None}
         return [replace(e, public=e.public and n not in odd) for n, e in enumerate(entries)][::-1]
@@ -515,41 +458,6 @@ class _Reader:
         if "duplicate" in _shown(ticket.get("close_code")).casefold():
             for number in NUMBER.findall(_shown(ticket.get("close_notes"))):
                 yield self.threads.person(f"number {number}") or number
-
-
-def _lines(text: str) -> str:
-    text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
-    return text if "\n" in text else BREAK.sub("\n", text)  # some dumps have <br> for every line end
-
-
-def _split(text: str) -> list[tuple[str, str, str, str]]:
-    """When, who, label and text of every entry; one without the first three where a text has no header."""
-    found: list[tuple[str, str, str, list[str]]] = []
-    for line in text.split("\n"):
-        match = HEADER.fullmatch(line.strip()) if len(line) < 400 and line.rstrip().endswith(")") else None
-        name_and_label = _label(match["who"]) if match else None
-        if match and name_and_label:
-            found.append((match["when"], *name_and_label, []))
-        elif found or line.strip():
-            found = found or [("", "", "", [])]
-            found[-1][3].append(line)
-    return [(when, who, label, "\n".join(lines)) for when, who, label, lines in found]
-
-
-def _label(text: str) -> tuple[str, str] | None:
-    """Name and label of `Mara (Munich) (Comments (public))`: the label stands in the last parenthesis of the outermost."""
-    depth = 0
-    for at in range(len(text) - 1, -1, -1):
-        depth += {")": 1, "(": -1}.get(text[at], 0)
-        if depth == 0:
-            return text[:at].strip(), text[at + 1 : -1]
-    return None
-
-
-def _out_of_order(times: list[datetime | None]) -> set[int]:
-    """Which entries stand against the order of their journal, newest first: such a header was pasted into another's text."""
-    known = [(n, t) for n, t in enumerate(times) if t is not None]
-    return {n for (a, newer), (b, older) in pairwise(known) if newer < older for n in (a, b)}
 
 
 def _in_time_order(lists: list[list[_Entry]]) -> list[_Entry]:
