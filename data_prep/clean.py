@@ -37,6 +37,7 @@ DISCLAIMER = re.compile(
     r"|diese e-?mail (?:ist|enthält) (?:\w+ ){0,4}vertraulich).*\Z",
     re.MULTILINE | re.DOTALL | re.IGNORECASE,
 )
+DISCLAIMED = ("confidential", "vertraulich")  # one of them is in what DISCLAIMER finds
 # What auto-responders open with. Both must hold: these words near the beginning, and no more text than such a note has.
 AUTOMATIC = re.compile(
     r"(?i)\b(?:automatic(?:ally generated)? (?:reply|response|message|e-?mail)|auto-?(?:reply|response|generated)\b"
@@ -115,13 +116,16 @@ def clean(text: str, *, html: bool) -> str:
     text = html_to_text(text) if html else text
     text = CONTROL.sub("", unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\u00a0", " ")))
     own = text
-    marker = REPLY_MARKER.search(own)
+    marker = REPLY_MARKER.search(own) if "##-" in own else None
     if marker is not None:
         own = own[: marker.start()] if own[: marker.start()].strip() else own[marker.end() :]
-    own = DISCLAIMER.sub("", own)
+    if any(word in own.casefold() for word in DISCLAIMED):
+        own = DISCLAIMER.sub("", own)
     if len(own) < LONG_INPUT and any(h in own for h in HINTED) and QUOTE_HINT.search(own):
         replies = _reply_parser().read(text=own).replies
         own = (replies[0].body if replies else own) or own
-    own = re.sub(r"[ \t]+\n", "\n", own)
-    own = re.sub(r"\n{3,}", "\n\n", own).strip()
-    return own or text.strip()
+    if " \n" in own or "\t\n" in own:
+        own = re.sub(r"[ \t]+\n", "\n", own)
+    if "\n\n\n" in own:
+        own = re.sub(r"\n{3,}", "\n\n", own)
+    return own.strip() or text.strip()

@@ -142,7 +142,10 @@ def _without_duplicates(known: list[Known], work: Work, counts: Counts) -> list[
 
 def _sides(kept: list[Known], settings: Settings, counts: Counts) -> dict[str, Split]:
     sides = split(
-        [Splittable(k.id, k.kind, k.group, k.created, k.links) for k in kept],
+        [
+            Splittable(k.id, k.kind, k.group if settings.group_by == "customer" else k.id, k.created, k.links)
+            for k in kept
+        ],
         test_from=settings.test_from,
         test_until=settings.test_until,
         dev_share=settings.dev_share,
@@ -244,7 +247,7 @@ def _made(every: Sequence[str], work: Work) -> tuple[list[Made], shards.Texts, s
 
 
 def _straddling(made: list[Made], known: list[Known], chosen: list[int]) -> dict[str, int]:
-    """Groups and linked records that have rows on both sides of the split: what must be nought."""
+    """Customers and linked records that have rows on both sides of the split: none, unless customers may be on both."""
     sides: dict[str, set[str]] = {}
     record_sides: dict[str, set[str]] = {}
     for n in chosen:

@@ -1,6 +1,6 @@
 """Who is learned from and who is asked: by time, with everything that belongs together on one side.
 
-Records that share a customer, or are near-copies of each other, form a component (union-find). The test set is what was
+Records that share a group (by default a customer) or are linked, as duplicates are, form a component (union-find). The test set is what was
 created from `test_from` on; a component with records on both sides of that moment keeps its later ones in test and loses
 its earlier ones (counted), so that no customer is both learned from and asked about. Dev is a hashed share of the train
 components. Documents are knowledge for every arm and always train.

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -72,6 +72,7 @@ class Settings:
     max_same_answer: int
     max_rows: dict[str, dict[Split, int]]
     seed: int
+    group_by: Literal["customer", "thread"] = "customer"
     redaction: bool = True
     engine: str = "core"
     engine_options: dict[str, Any] = field(default_factory=dict)

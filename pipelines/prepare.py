@@ -111,6 +111,7 @@ def _settings(recipe: Recipe) -> Settings:
         test_from=d.test_from,
         test_until=d.test_until,
         dev_share=d.dev_share,
+        group_by=d.group_by,
         min_label_examples=d.min_label_examples,
         max_same_answer=d.max_same_answer,
         max_rows={t.kind: _caps(t) for t in recipe.tasks},

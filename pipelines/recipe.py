@@ -83,6 +83,11 @@ class Dataset(Section):
     test_from: datetime = Field(description="Tickets created from this moment on are the test set")
     test_until: datetime | None = Field(default=None, description="Tickets created from this moment on are left out")
     dev_share: Share = Field(default=0.1, description="Share of the train groups held out for early stopping")
+    group_by: Literal["customer", "thread"] = Field(
+        default="customer",
+        description="What stays on one side of the split: all threads of a customer, or a thread with its duplicates and links"
+        " (where a few reporters file everything)",
+    )
     min_label_examples: int = Field(
         default=2, ge=1, description="Labels with fewer train rows are dropped (rare_label)"
     )

@@ -121,32 +121,37 @@ GERMAN_AT = re.compile(r"\b(?:Am|An der|Auf der|Auf dem|Im|In der|Zum|Zur) [A-ZÃ
 SOUTHERN_AT = re.compile(r"[CAPV](?:alle|/|venida|vda|aseo|iale?|iazza|orso)\.? [^\d]*\Z")
 DUTCH_ENDS = ("straat", "laan", "plein", "gracht", "kade", "dijk")
 STATE_CODE = re.compile(rf"(?:{_STATES})\.?,?\s{{1,3}}\Z")
-NUMBER = re.compile(r"\d+")
-LETTER_NEXT = re.compile(
-    r"[A-Za-z]?(?:[-/]\d{1,4})?(?:\s?(?:bis|ter|quater))?,?\s(?:[^\W\d_]|\d{1,3} ?(?:st|nd|rd|th)\b)"
+# a digit first: `re` skips to it
+NUMBER_FIRST = re.compile(
+    r"\d{1,6}[A-Za-z]?(?:[-/]\d{1,4})?(?:\s?(?:bis|ter|quater))?,?\s(?:[^\W\d_]|\d{1,3} ?(?:st|nd|rd|th)\b)"
 )
+NUMBER_LAST = re.compile(r"\d(?<=[^\W\d_] \d)\d*|\d(?<=\. \d)\d*")
+UK_HINT = re.compile(r"\d(?<=[A-Z]\d)[A-Z\d]?\s\d[A-Z]{2}")
 ADDRESS_WORDS = ("addres", "adres", "anschrift", "direcciÃ³n", "indirizzo")
 
 
 def addresses(text: str, lower: str) -> Iterator[Found]:
     """Postal addresses; places may overlap. Each is looked for around a number, so that a text is read once."""
     wanted: dict[re.Pattern[str], str] = {}
-    for number in NUMBER.finditer(text):
-        start, end = number.span()
-        before = text[start - 1 : start]
-        if before not in _NOT_BEFORE and LETTER_NEXT.match(text, end):
-            yield from _at_number(text, lower, start)
-        if before == " ":
-            wanted |= _behind_words(text, lower, start, end)
-        elif before.isupper():
-            wanted[UK_CODE] = text
+    for number in NUMBER_FIRST.finditer(text):
+        if text[number.start() - 1 : number.start()] not in _NOT_BEFORE:
+            yield from _at_number(text, lower, number.start())
+    for number in NUMBER_LAST.finditer(text):
+        wanted |= _behind_words(text, lower, *number.span())
+    if UK_HINT.search(text) is not None:
+        wanted[UK_CODE] = text
     if "box" in lower or "postfach" in lower or "apartado" in lower or "postal" in lower:
         wanted[BOX] = text
-    if [w for w in ADDRESS_WORDS if w in lower]:
-        wanted[ANNOUNCED] = lower
     for pattern, where in wanted.items():
         for m in pattern.finditer(where):
-            yield Found("address", *m.span("value" if pattern is ANNOUNCED else 0))
+            yield Found("address", *m.span())
+    for word in ADDRESS_WORDS:
+        at = lower.find(word)
+        while at >= 0:
+            announced = ANNOUNCED.match(lower, at)
+            if announced is not None:
+                yield Found("address", *announced.span("value"))
+            at = lower.find(word, at + 1)
 
 
 def _at_number(text: str, lower: str, start: int) -> Iterator[Found]:

@@ -34,7 +34,7 @@ seed: 7
 workdir: {workdir}
 sources:
   - {{name: jira, kind: jira, path: {path}}}
-dataset: {{test_from: 2016-06-01T00:00:00Z}}
+dataset: {{test_from: 2016-06-01T00:00:00Z, group_by: thread}}
 tasks:
   - kind: triage
     options: {{field: type, labels: [Bug, New Feature, Improvement, Story, Sub-task]}}

@@ -164,3 +164,16 @@ def test_what_would_give_the_test_away_is_found() -> None:
         rows, list(range(6)), leaks.reasons, min_label_examples=1, max_same_answer=1, max_rows={}, seed=1
     )
     assert reasons == leaks.reasons
+
+
+def test_customers_may_be_on_both_sides_where_the_recipe_says_so_and_linked_threads_never(tmp_path: Path) -> None:
+    export = help_desk(60)
+    export["tickets"][59]["followup_source_id"] = export["tickets"][0]["id"]  # the first ticket is linked with the last
+    for late, early in zip(export["tickets"][55:59], export["tickets"][5:9], strict=True):
+        late["requester_id"] = early["requester_id"]
+    path = write_export(tmp_path / "export", export)
+    apart, together = build(path, tmp_path / "a", group_by="thread"), build(path, tmp_path / "b")
+    lost = [c.steps["split"]["dropped"].get("group_straddles_test", 0) for c in (apart, together)]
+    assert lost[0] < lost[1]
+    assert apart.leakage["groups on both sides"] > 0
+    assert apart.leakage["linked pairs on both sides"] == 0
