@@ -75,15 +75,21 @@ def without_running_lines(pages: Sequence[Page]) -> list[list[Line]]:
             return True
         return any(seen[_shape(line), round(line.bottom / 3) + d] >= OFTEN for d in (-1, 0, 1))
 
-    kept = []
-    for number, (page, sides) in enumerate(zip(pages, edges, strict=True)):
-        running: set[int] = set()
+    found: list[dict[int, int]] = []  # of each page, its running lines' heights by their identity
+    for number, sides in enumerate(edges):
+        running: dict[int, int] = {}
         for side in sides:
             for at in reversed(range(min(EDGE, len(side)))):
                 inner = next((x for x in side[at + 1 :] if abs(x.bottom - side[at].bottom) > 0.5 * x.size), None)
                 apart = inner is None or id(inner) in running or _gap(side[at], inner) > 1.3 * leading * inner.size
                 if apart and runs(side[at], number):
-                    running.add(id(side[at]))
+                    running[id(side[at])] = round(side[at].bottom / 3)
+        found.append(running)
+    heights = Counter(h for running in found for h in set(running.values()))
+    kept = []
+    for page, running in zip(pages, found, strict=True):
+        if len(running) == len(page):  # nothing else on it: a title like "Part 2" on page 2, where no header stands
+            running = {i: h for i, h in running.items() if sum(heights[h + d] for d in (-1, 0, 1)) >= OFTEN}
         kept.append([line for line in page if id(line) not in running])
     return kept
 

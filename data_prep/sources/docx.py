@@ -66,6 +66,8 @@ def _record(file: Path, name: str, *, tally: Tally) -> Record:
         raise Refused("empty_document")
     tree = html_tree(f"<html><body>{made.value}</body></html>")
     _place_notes(tree)
+    for item in tree.xpath("//li[not(normalize-space()) and not(.//img)]"):
+        item.getparent().remove(item)
     return document(name, to_markdown(tree), fields.pop("title", ""), fields)
 
 
@@ -124,6 +126,7 @@ def _converted(mammoth: Any, parts: Any) -> Any:
         convert_image=_alternative,
         include_embedded_style_map=False,
         external_file_access=False,
+        ignore_empty_paragraphs=False,  # they are the empty lines of code
     )
 
 

@@ -168,9 +168,10 @@ def _is_endless(page: Any) -> bool:
     """Whether a page has more pieces of text than the library can put in order: its time grows faster than their square."""
     import pypdfium2.raw as raw
 
-    if raw.FPDFPage_CountObjects(page) <= MOST_TEXTS:
+    if int(raw.FPDFPage_CountObjects(page)) <= MOST_TEXTS:
         return False
-    return sum(item.type == raw.FPDF_PAGEOBJ_TEXT for item in page.get_objects(max_depth=1)) > MOST_TEXTS
+    texts = sum(1 for item in page.get_objects(max_depth=1) if item.type == raw.FPDF_PAGEOBJ_TEXT)
+    return texts > MOST_TEXTS
 
 
 def _is_drawn(page: Any) -> bool:

@@ -269,6 +269,16 @@ def test_running_lines_of_pdfs_go_and_lines_of_the_text_at_the_same_height_stay(
     assert made.count("asked again after an hour.") == 9
 
 
+def test_a_title_alone_on_its_page_is_no_page_number() -> None:
+    pages = [
+        Sheet([(72, 810, 9, "F1", "Hub manual"), (300, 30, 9, "F1", f"Page {n}"), *flow([f"Part {w} {n}"] if n == 2 else [w, *PROSE])])
+        for n, w in enumerate(("one", "two", "three", "four", "five"), start=1)
+    ]  # fmt: skip
+    made = text_of("pdf", office.pdf(pages))
+    assert "Part two 2" in made
+    assert "Page" not in made
+
+
 def test_pages_without_text_are_told_apart_and_counted(tally: Tally) -> None:
     pages = [Sheet(flow(PROSE)), Sheet([], office.SCAN), Sheet(), Sheet([(72, 810, 9, "F1", "COPY")], office.SCAN)]
     record = read("pdf", office.pdf(pages), tally)
@@ -300,13 +310,14 @@ def test_word_files_keep_headings_lists_tables_boxes_and_fields() -> None:
             + office.paragraph("parts", "Listenabsatz", list_=(1, 0)) + office.paragraph("labour", "Listenabsatz", list_=(1, 1))
             + office.paragraph("first", "Listenabsatz", list_=(2, 0))
             + office.table([["Part", "Years"], ["Hub", "2"]], header=True)
-            + office.paragraph("def f():", "HTMLVorformatiert") + office.paragraph("    pass", "HTMLVorformatiert")
+            + office.paragraph("def f():", "HTMLVorformatiert") + office.paragraph("", "HTMLVorformatiert")
+            + office.paragraph("    pass", "HTMLVorformatiert")
             + BOX + CHANGES
         ),
     )  # fmt: skip
     assert made.startswith("# Warranty\n\n## Terms\n\n- parts\n  * labour\n\n1. first")
     assert "| Part | Years |\n| --- | --- |\n| Hub | 2 |" in squeezed(made)
-    assert "```\ndef f():\n    pass\n```" in made
+    assert "```\ndef f():\n\n    pass\n```" in made
     assert "in a box" in made
     assert "added by a field" in made
     assert "deleted" not in made
