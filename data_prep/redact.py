@@ -16,7 +16,7 @@ import hmac
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -107,7 +107,23 @@ class Surrogates:
                 out.append(c)
         return "".join(out)
 
-    def of(self, kind: str, value: str) -> str:
+    def phone(self, value: str, taken: Collection[str] = ()) -> str:
+        """The same shape; one number with and without its country code has one surrogate. taken: last nine digits of numbers
+        that somebody has."""
+        tail = [i for i, c in enumerate(value) if c.isdigit()][-9:]
+        found = value
+        for turn in range(100):
+            n = self.number("phone", f"{''.join(value[i] for i in tail)}#{turn}")
+            out = list(value)
+            for i in reversed(tail):
+                n, digit = divmod(n, 10)
+                out[i] = str(digit)
+            found = nobodys_phone("".join(out))
+            if digits_of(found) not in taken:
+                break
+        return found
+
+    def of(self, kind: str, value: str, taken_phones: Collection[str] = ()) -> str:
         """The surrogate of a value of this kind."""
         match kind:
             case "secret":
@@ -121,7 +137,7 @@ class Surrogates:
             case "ssn":
                 return "9" + self.digits(kind, value)[1:]
             case "phone":
-                return nobodys_phone(self.digits(kind, value, keep=3 if value[0] == "+" else 0))
+                return self.phone(value, taken_phones)
             case "ip":
                 n = self.number(kind, value)
                 return f"192.0.2.{n % 254 + 1}" if ":" not in value else f"2001:db8::{n % 65535 + 1:x}"
@@ -146,18 +162,13 @@ def ascii_only(name: str) -> str:
 
 
 def nobodys_phone(value: str) -> str:
-    """The same shape with the last digits of numbers that are set aside: 555-01xx in North America, 960xxx of 01632 in the
-    UK; elsewhere the seven last digits begin with 000, which no subscriber's do."""
+    """The same shape as a number that no subscriber has: 555-01xx in North America, elsewhere the last seven digits begin
+    with 000."""
     digits = [i for i, c in enumerate(value) if c.isdigit()]
     plain = "".join(value[i] for i in digits)
-    if (len(plain) == 10 and plain[0] not in "0" and value[0] != "+") or (len(plain) == 11 and plain[0] == "1"):
-        fixed = {-7: "5", -6: "5", -5: "5", -4: "0", -3: "1"}
-    elif plain.startswith("44") and len(plain) == 12:
-        fixed = dict(zip(range(-10, -3), "1632960", strict=True))
-    else:
-        fixed = {-7: "0", -6: "0", -5: "0"}
+    is_american = (len(plain) == 10 and plain[0] != "0" and value[0] != "+") or (len(plain) == 11 and plain[0] == "1")
     out = list(value)
-    for at, digit in fixed.items():
+    for at, digit in zip(range(-7, 0), "55501" if is_american else "000", strict=False):
         if len(digits) >= -at:
             out[digits[at]] = digit
     return "".join(out)
@@ -221,7 +232,9 @@ class Redactor:
         named = [*self._participants(text), *self._others(text)]
         if not found and not named and not broken:
             return []
-        surrogates = {p: self.surrogates.of(p.kind, text[p.start : p.end]) for p in found} | dict(named) | dict(broken)
+        phones = self.directory.phones
+        surrogates = {p: self.surrogates.of(p.kind, text[p.start : p.end], phones) for p in found}
+        surrogates |= dict(named) | dict(broken)
         for p in found:
             if p.kind in ("email", "phone"):
                 self.subjects.add(self.surrogates.subject(text[p.start : p.end]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ from data_prep import dedup, select
 from data_prep.clean import clean
 from data_prep.dedup import EMPTY
 from data_prep.library import Library
+from data_prep.people import Directory
 from data_prep.records import Dropped, Person, Pointer, Redacted, Row, Split, Turn
 from data_prep.redact import Redactor, Surrogates, iban_valid, luhn
 from data_prep.split import Splittable, components, split
@@ -104,6 +106,16 @@ def test_the_same_person_has_the_same_surrogate_everywhere() -> None:
     name = first.removeprefix("Dear ").split(",")[0]
     assert name.upper() in second
     assert Redactor(Surrogates(b"z" * 32), [person])("Margaret Holloway") != name
+
+
+def test_a_telephone_has_one_surrogate_with_and_without_its_country_and_it_is_nobodys() -> None:
+    one, two = Redactor(KEY)("+49 30 5557 4433"), Redactor(KEY)("call 030 55574433 please")
+    assert re.sub(r"\D", "", one)[-9:] == re.sub(r"\D", "", two)[-9:]
+    assert one.startswith("+49 ")
+    assert re.search(r"555[ -]01\d\d", Redactor(KEY)("call (206) 943-2211"))
+    (taken,) = [KEY.phone("030 55574433")]
+    other = Redactor(KEY, directory=Directory([Person("x", (), (), (taken,))]))("call 030 55574433 please")
+    assert taken not in other
 
 
 def test_names_stand_in_quotes_and_code_and_not_inside_words() -> None:
