@@ -73,6 +73,16 @@ WORDS = (
     "bankleitzahl", "aba", "ac no", "ac num", "ac is", "a/c", "savings", "checking", "transfer", "wire", "send", "überweis",
 )  # fmt: skip
 
+DOCUMENTS = (
+    "passport",
+    "ausweis",
+    "passeport",
+    "pasaporte",
+    "licence",
+    "license",
+    "führerschein",
+)  # their numbers mix letters in
+
 
 def luhn(digits: str) -> bool:
     """ISO/IEC 7812 check digit."""

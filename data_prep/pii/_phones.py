@@ -36,7 +36,7 @@ ANNOUNCED = re.compile(
     + _VALUE
 )
 # What the line is for may stand behind: "555 0100 office".
-NAMED_BEHIND = re.compile(rf"(?<![\w.,:/\-(+]){_VALUE}(?:x\d{{1,6}})?(?: ?- ?| )\(?{_LINE}\b")
+NAMED_BEHIND = re.compile(rf"(?<![\w.,:/\-(+])(?![\d ]*\.){_VALUE}(?:x\d{{1,6}})?(?: ?- ?| )\(?{_LINE}\b")
 BEHIND = re.compile(rf"-{_LINE}\b")
 WORDS = (
     "office", "desk", "home", "work", "direct", "main", "answer", "messages", "büro", "privat", "tel", "téléphone", "phon", "fon",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from data_prep.pii import Found, without_overlap
-from data_prep.pii._numbers import announced, answers, cards, ibans, is_number_in, social_security
+from data_prep.pii._numbers import DOCUMENTS, announced, answers, cards, ibans, is_number_in, social_security
 from data_prep.pii._phones import phones
 from data_prep.pii._places import addresses, birth_dates
 from data_prep.pii._secrets import secrets
@@ -60,6 +60,8 @@ def find(text: str) -> list[Found]:
             every += [birth_dates(lower), phones(text, lower), answers(text, lower)]
         else:
             every.append(birth_dates(lower))
+            if [w for w in DOCUMENTS if w in lower]:
+                every.append(announced(lower))
         every.append(addresses(text, lower))
     return without_overlap(*every)
 

@@ -11,6 +11,7 @@ recogniser would download is the one inside tldextract.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -28,20 +29,26 @@ INSTALL = 'pip install -c constraints.txt -e ".[pii-ner]"'
 NAMES = {"PERSON": "person", "LOCATION": "location"}
 # Products, file formats, protocols and the parts of a screen, as a help desk writes them with a capital.
 PRODUCTS = frozenset(
-    "access acrobat add-on add-ons addon addons api apk appdata app apps authenticator bcc bitlocker bitwarden bluetooth calendar caldav"
-    " carddav cardbook cc chromebook chromium citrix cloudflare confluence config cookie cookies cpu csv css debian defender deepl dhcp"
-    " discord dmarc dkim dns dropbox duckduckgo ebay electron evernote evolution fedora figma flatpak gecko gimp git gnome gnupg gpg gpu"
-    " grammarly groupware hdmi html http https imap imaps inbox jabber javascript jenkins json kde keepass keychain kernel kibana"
-    " kubernetes ldap libreoffice lightning mailbox mailspring malwarebytes maps matrix mbox mint mozbackup msi mysql nas netflix"
-    " nextcloud nginx notepad notion nvda oauth oauth2 onenote openoffice opengl openpgp openssl opera outbox owncloud pdf pgp php pixel"
-    " playstore plugin plugins postgres powerpoint powershell proton protonmail proxy quickbooks quicken raspberry redhat roaming router"
-    " safemode sent sharepoint shopify signal siri slack smime smtps snap sonicwall spamassassin spotify sql ssd ssl starttls steam"
-    " stripe sunbird suse synology tbird teamviewer telegram terminal thinkpad tls toolbar tor trello unix url usb uri vlc vmware vnc vpn"
-    " wayland webmail webex wechat wikipedia wine winmail wordpad wordpress xbox xml zip zulip".split()
+    "access acrobat add-on add-ons addon addons alt api apk appdata app apps arch attachments authenticator background backspace basics bcc"
+    " betterbird bitlocker bitwarden bluemail bluetooth bulk calc calendar caldav carddav cardbook catalina cc chromebook chromium citrix clicking"
+    " clipboard cloudflare comic confluence config confirm console cookie cookies cpu csv css ctrl debian deepl defender detach dhcp discord"
+    " dmarc dkim dns dropbox duckduckgo earthlink ebay electron eudora evernote evolution exit expand fedora figma filelink firewall"
+    " flatpak font gecko gimp git gnome gnupg godaddy gpg gpu grammarly groupware hdmi html http https imap imaps inbox inline insert"
+    " jabber javascript jenkins json junk kde keepass keychain kernel kibana kubernetes kubuntu labels ldap libreoffice lightdm lightning"
+    " mailbox mailspring malwarebytes manjaro maps matrix mbox mint monterey mozbackup msi mysql nas nebula netflix networking nextcloud"
+    " nginx notepad notion nvda oauth oauth2 onenote openoffice opengl openpgp openssl opera outbox owncloud pane panes paste pdf pgp php"
+    " pixel playstore plugin plugins postbox postgres powerpoint powershell proton protonmail proxy quickbooks quicken quote raspberry reboot"
+    " redhat refresh restart reinstall release retention roaming router safemode sans screenshot sent sequoia sharepoint shift shopify shortcut"
+    " signal siri slack smime smtps snap sonicwall sonoma spamassassin spectrum spotify sql ssd ssl starttls steam stripe subscribe"
+    " sunbird supernova suse synchronise synchronize synology tab tabs tb tbird teamviewer telegram template templates terminal thinkpad tls"
+    " toolbar tor trello troubleshoot troubleshooting unified unix url usb uri ventura vivaldi vlc vmware vnc vpn wayland webmail webex"
+    " wechat wikipedia win wine winmail wordpad wordpress workspace xbox xml xubuntu zip zorin zulip".split()
 )
 WORD = re.compile(r"[^\W\d_](?:[\w'’.-]*\w)?")
+GAP = re.compile(r"[ .'’]{1,2}|-")
+FILE = re.compile(r"[._]\w{2}|\d")  # inside a word: a file, a host, an identifier
 LONGEST = 50_000  # characters a call: the model's memory grows with the text
-LONG_ENOUGH = 60  # characters that tell a language
+LONG_ENOUGH, SURE = 60, 0.6  # characters that tell a language, and how surely
 
 
 def find(
@@ -59,7 +66,7 @@ def find(
     """
     analyzer = _analyzer(model, language, entities)
     structured = core.find(text)
-    if len(text) > LONG_ENOUGH and _language(text[:500]) != language:
+    if len(text) > LONG_ENOUGH and _is_other(text[:500], language):
         return structured
     allowed = _lowered(allow)
     named: list[Found] = []
@@ -74,21 +81,21 @@ def find(
 
 
 def _names(text: str, kind: str, start: int, end: int, allowed: frozenset[str]) -> Iterator[Found]:
-    """The parts of what the model calls a name that can be one: capitals, on one line, no product's."""
+    """The parts of what the model calls a name that can be one: words side by side, none of them a product's."""
     run: list[re.Match[str]] = []
     for word in [*WORD.finditer(text, start, end), None]:
-        breaks = word is None or word[0].casefold() in allowed or (run and "\n" in text[run[-1].end() : word.start()])
-        if breaks and run:
-            if _is_name([w[0] for w in run]):
-                yield Found(kind, run[0].start(), run[-1].end())
+        stays = word is not None and word[0].casefold() not in allowed and not FILE.search(word[0])
+        if run and (word is None or not stays or not GAP.fullmatch(text, run[-1].end(), word.start())):
+            if _is_name([w[0] for w in run], lower=text.islower()):
+                yield Found(kind, run[0].start(), run[-1].end() - (2 if run[-1][0].endswith(("'s", "’s")) else 0))
             run = []
-        if word is not None and word[0].casefold() not in allowed:
+        if word is not None and stays:
             run.append(word)
 
 
-def _is_name(words: list[str]) -> bool:
-    """An ordinary word is none however it is written, and neither are capitals alone: IMAP, POP."""
-    telling = [w for w in words if len(w) > 1 and w[0].isupper() and w.casefold() not in COMMON]
+def _is_name(words: list[str], *, lower: bool) -> bool:
+    """An ordinary word is none however it is written, and neither are capitals alone: IMAP, POP. lower: a text without capitals."""
+    telling = [w for w in words if len(w) > 1 and (lower or w[0].isupper()) and w.casefold() not in COMMON]
     return bool(telling) and (len(words) > 1 or len(telling[0]) > 5 or not telling[0].isupper())
 
 
@@ -133,6 +140,9 @@ def _analyzer(model: str, language: str, entities: tuple[str, ...]) -> AnalyzerE
         models=[{"lang_code": language, "model_name": model}], ner_model_configuration=configuration
     )
     engine.nlp = {language: spacy.load(model, exclude=["parser"])}
+    logging.getLogger("presidio-analyzer").setLevel(
+        logging.ERROR
+    )  # else a line for each recogniser of another language
     registry = RecognizerRegistry(supported_languages=[language])
     registry.load_predefined_recognizers(languages=[language], nlp_engine=engine)
     known = registry.get_supported_entities([language])
@@ -148,5 +158,7 @@ def _detector() -> LangDetector:
     return LangDetector(LangDetectConfig(max_input_length=1000))
 
 
-def _language(text: str) -> str:
-    return str(_detector().detect(" ".join(text.split()), model="lite", k=1)[0]["lang"])
+def _is_other(text: str, language: str) -> bool:
+    """Whether a text is surely in another language."""
+    found = _detector().detect(" ".join(text.split()), model="lite", k=1)[0]
+    return found["lang"] != language and float(found["score"]) > SURE
