@@ -11,7 +11,6 @@ a language model does and masks no product names; then everybody else whom any s
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import itertools
 import re
@@ -61,7 +60,7 @@ class Surrogates:
     key: bytes = field(repr=False)
 
     def number(self, kind: str, value: str) -> int:
-        digest = hmac.new(self.key, f"{kind}\0{value.strip().casefold()}".encode(), hashlib.sha256).digest()
+        digest = hmac.digest(self.key, f"{kind}\0{value.strip().casefold()}".encode(), "sha256")
         return int.from_bytes(digest[:16], "big")
 
     def id(self, kind: str, value: str) -> str:

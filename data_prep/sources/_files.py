@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import msgspec
 
 from data_prep.records import Pointer, SourceError, Tally
 
@@ -300,7 +302,7 @@ def _lines(path: Path, name: str, tally: Tally) -> Iterator[tuple[Pointer, dict[
                 continue
             where = Pointer(name, f"line {number}")
             try:
-                item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                item = _fast(line) or json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except json.JSONDecodeError as e:
                 if not line.endswith(b"\n"):
                     raise SourceError(
@@ -318,6 +320,16 @@ def _lines(path: Path, name: str, tally: Tally) -> Iterator[tuple[Pointer, dict[
                     yield where, _whole_characters(item) if b"\\ud" in line.lower() else item
                 else:
                     tally.broken(where, f"is {type(item).__name__} {str(item)[:40]!r}, not an object")
+
+
+def _fast(line: bytes) -> dict[str, Any] | None:
+    """The object of a plain line, in a third of the time; None for whatever needs a second look or an error in words."""
+    if line[:1] != b"{" or b"\\ud" in line or b"\\uD" in line:
+        return None
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _whole_characters(value: Any) -> Any:
@@ -345,7 +357,11 @@ def moment(value: Any) -> datetime | None:
             return _plausible(datetime.fromtimestamp(value / 1000 if value > 1e11 else value, tz=UTC), value)
         except (OverflowError, OSError) as e:
             raise ValueError(f"{value!r} is no time") from e
-    text = str(value).strip()
+    return _written_moment(str(value).strip())
+
+
+@lru_cache(maxsize=1 << 12)
+def _written_moment(text: str) -> datetime | None:
     if text.isdigit() and len(text) in (10, 13):
         return moment(int(text))
     try:
@@ -353,9 +369,9 @@ def moment(value: Any) -> datetime | None:
     except ValueError:
         parsed = parsedate_to_datetime(text)
     try:
-        return _plausible(parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC), value)
+        return _plausible(parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC), text)
     except OverflowError as e:
-        raise ValueError(f"{value!r} is no time") from e
+        raise ValueError(f"{text!r} is no time") from e
 
 
 def _plausible(when: datetime, value: Any) -> datetime:
@@ -368,6 +384,6 @@ def sort_key(value: Any) -> str:
     """A time stamp as text that sorts by moment, whatever its zone; empty where it cannot be read."""
     try:
         when = moment(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return ""
     return when.isoformat() if when is not None else ""
