@@ -30,6 +30,14 @@ from data_prep.records import Person
 ADDRESSED = re.compile(
     r"(?:\b(?:Hi|Hey|Dear|Hello|Thanks|Thank you|Hallo|Liebe[r]?|Bonjour|Hola|Regards,?|Cheers,?)\s|\n\s*|@)\Z"
 )
+INTRODUCED = re.compile(
+    r"(?i)\b(?:name(?:'s| is|:)?|i am|i'm|im|this is|call me|mr\.?|mrs\.?|ms\.?|miss|dr\.?|herrn?|frau|ich bin|(?:mein )?name ist|ich heiße"
+    r"|je suis|je m'appelle|m(?:\.|me)|soy|me llamo|sono|mi chiamo|ik ben)\s+\Z"
+)
+INSIDE_SENTENCE = re.compile(r"[a-zß-ÿ,]\s\Z")
+DETERMINED = re.compile(
+    r"(?i)\b(?:the|a|an|my|your|our|this|that|der|die|das|den|dem|ein|eine|einen|le|la|les|un|une|el|los|las)\s\Z"
+)
 ENDS = re.compile(r"\s*[,!.:]?\s*(?:\n|\Z)")
 
 
@@ -193,11 +201,7 @@ class Redactor:
         self.masked: Counter[str] = Counter()
         self.subjects: set[str] = set()
         self._forms: dict[str, list[Form]] = {}
-        for person in people:
-            for form in _forms_of(surrogates, self.directory, keep, person):
-                self._forms.setdefault(form[0][0], []).append(form)
-        for forms in self._forms.values():
-            forms.sort(key=lambda f: (-len(f[0]), f))
+        self._absent = [(_signs_of(p), p) for p in dict.fromkeys(people)]
 
     def __call__(self, text: str) -> str:
         """The text with everything masked. Not idempotent on its own surrogates: call once."""
@@ -240,7 +244,23 @@ class Redactor:
         kept = without_overlap([p for p, _ in broken], found, [p for p, _ in named])
         return [(p, surrogates[p]) for p in kept]
 
+    def _meet(self, text: str) -> None:
+        """Learn the forms of everybody who may occur in the text. Most participants are never named."""
+        lower = text.lower()
+        if not lower.isascii():
+            lower += without_accents(lower)
+        present = [a for a in self._absent if any(sign in lower for sign in a[0])]
+        if not present:
+            return
+        self._absent = [a for a in self._absent if a not in present]
+        for _, person in present:
+            for form in _forms_of(self.surrogates, self.directory, self.keep, person):
+                self._forms.setdefault(form[0][0], []).append(form)
+        for forms in self._forms.values():
+            forms.sort(key=lambda f: (-len(f[0]), f))
+
     def _participants(self, text: str) -> Iterator[tuple[Found, str]]:
+        self._meet(text)
         starts = sorted({at for word in self._forms if word in text for at in _words_at(text, word)})
         end = -1
         for start in starts:
@@ -264,6 +284,15 @@ class Redactor:
 LABEL = re.compile(r"[^\W\d]{1,24}(?:[ /&-][^\W\d]{1,24}){0,2}")  # a field's value: too few words to hold anything
 LONGEST_FORM = 8  # words of a name that are compared
 HANDLE = re.compile(r"[^\W_](?:[\w'’]*\w)?")
+
+
+@lru_cache(maxsize=20_000)
+def _signs_of(person: Person) -> tuple[str, ...]:
+    """Parts in lower case of which one is in every form of the person's names."""
+    words = {
+        w for name in person.names for w in (*words_of(name), *re.findall(r"[(\[]([\w.-]+)[)\]]", name), name.strip())
+    }
+    return tuple(sorted({variant for w in words if w for variant in (w.lower(), without_accents(w.lower()))}))
 
 
 Form = tuple[tuple[str, ...], str, str]  # words of a name as written, their surrogate, whose name it is
@@ -307,7 +336,7 @@ def _cased(words: tuple[str, ...], surrogate: str, keep: frozenset[str]) -> Iter
     one = len(words) == 1 and "_" not in words[0]
     if len("".join(words)) <= 2 or (one and (words[0].casefold() in NOT_A_NAME or words[0] in keep)):
         return
-    for case in (str, str.upper) if one else (str, str.upper, str.lower):
+    for case in (str, str.upper, str.lower):
         yield tuple(case(w) for w in words), case(surrogate)
 
 
@@ -340,15 +369,20 @@ def _matches(text: str, tokens: list[tuple[int, int, str]], words: tuple[str, ..
 
 
 def _is_name_here(text: str, start: int, end: int, word: str) -> bool:
-    """A single word is a name unless it is a word of sentences too: then only where somebody is addressed or signs."""
+    """A single word is a name unless it is a word of sentences too, or a short one without a capital: then only where
+    somebody is addressed, signs, is introduced, or is spoken of with a capital inside a sentence."""
     plain = word.casefold()
-    if (
-        plain not in ALSO_A_WORD
-        and plain not in COMMON
-        and (any(c.isdigit() or c.isupper() for c in word) or "_" in word)
-    ):
+    is_common = plain in COMMON
+    is_telling = len(word) > 3 or "_" in word or any(c.isdigit() or c.isupper() for c in word)
+    if is_telling and not is_common and plain not in ALSO_A_WORD:
         return True
     before = text[max(0, start - 24) : start]
-    return (not before or ADDRESSED.search(before) is not None) and (
-        before.endswith("@") or ENDS.match(text, end) is not None
+    if (not before or ADDRESSED.search(before) is not None) and (before.endswith("@") or ENDS.match(text, end)):
+        return True
+    if INTRODUCED.search(before) is not None:
+        return True
+    if is_common or not word.istitle():
+        return False
+    return text[end : end + 2] in ("'s", "’s") or (
+        INSIDE_SENTENCE.search(before) is not None and DETERMINED.search(before) is None
     )

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -303,16 +303,15 @@ def _subjects(record: Record, source: str, redactor: Redactor, surrogates: Surro
     if record.kind == "ticket":
         found.add(_group(record, source, surrogates))
     for person in record.people:
-        shown = " ".join(surrogates.name(identity(person)))
-        values = [
-            f"{source}:{person.id}",
-            *person.emails,
-            *person.phones,
-            *(n for n in person.names if " " in n),
-            shown,
-        ]
-        found |= {surrogates.subject(v) for v in (*values, *(surrogates.email(e) for e in person.emails))}
+        found |= _called(person, source, surrogates)
     return tuple(sorted(found))
+
+
+@lru_cache(maxsize=20_000)
+def _called(person: Person, source: str, surrogates: Surrogates) -> frozenset[str]:
+    shown = " ".join(surrogates.name(identity(person)))
+    values = [f"{source}:{person.id}", *person.emails, *person.phones, *(n for n in person.names if " " in n), shown]
+    return frozenset(surrogates.subject(v) for v in (*values, *(surrogates.email(e) for e in person.emails)))
 
 
 def _excerpt(reason: str, text: str, record: Record, context: Context, tally: Tally) -> str:

@@ -134,6 +134,16 @@ def test_names_that_are_words_are_masked_as_names_only() -> None:
     assert "Will" not in redact("Hi Will,\nplease")
     assert "Will" not in redact("regards\nWill")
     assert "Will Porter" not in redact("I am Will Porter.")
+    assert "will" not in redact("hello, my name is will")
+    assert "Porter" not in redact("I told Porter about it, and it was Porter's hub. Ask Mr. Porter")
+    assert redact("Set the Will flag in the Porter app") == "Set the Will flag in the Porter app"
+
+
+def test_a_name_in_lower_case_is_a_name_unless_it_is_a_word() -> None:
+    redact = Redactor(KEY, [Person("1", ("Karthi",)), Person("2", ("Ana Page",))])
+    assert "karthi" not in redact("it was karthi who asked")
+    assert redact("an analysis of the page") == "an analysis of the page"
+    assert "ana" not in redact("this is ana from accounting").split()
 
 
 def test_checksums() -> None:
