@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep import shards
-from data_prep.records import Redacted, Row, Split
+from data_prep.records import Pointer, Redacted, Row, Split
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 ROWS_A_FILE = 50_000
@@ -79,13 +79,12 @@ def write_dataset(
     files = {side: _Files(out, side, ROW) for side in SPLITS}
     lineage, subjects = _Files(out, "lineage", LINEAGE), _Files(out, "subjects", SUBJECTS)
     for shard in every:
-        source = shard.rpartition("-")[0]
         for row in shards.read(folder / "rows" / f"{shard}.jsonl", Row):
             if (side := sides.get(row.id)) is not None:
                 created = row.created.isoformat() if row.created else None
                 files[side].add({name: getattr(row, name) for name in ROW.names} | {"created": created})
-                for line in _lineage(row, side, source, sources[source]):
-                    lineage.add(line)
+                for holder, where in _places(row):
+                    lineage.add(_line(row, side, holder, where, sources))
         for record in shards.read(folder / "redacted" / f"{shard}.jsonl", Redacted):
             for subject in record.subjects:
                 subjects.add({"record": record.id, "subject": subject})
@@ -93,13 +92,19 @@ def write_dataset(
         f.close()
 
 
-def _lineage(row: Row, side: Split, source: str, path: Path) -> Iterator[dict[str, str]]:
-    for record in row.record_ids:
-        for span in row.spans:
-            sha = _sha256(path / span.file if path.is_dir() else path)
-            yield {
-                "row": row.id, "split": side, "record": record, "source": source, "file": span.file, "sha256": sha, "at": span.at,
-            }  # fmt: skip
+def _places(row: Row) -> Iterator[tuple[str, Pointer]]:
+    """Every record that the row holds something of, and where that stands."""
+    yield from ((record, span) for record in row.record_ids for span in row.spans)
+    yield from row.leans_on
+
+
+def _line(row: Row, side: Split, record: str, where: Pointer, sources: dict[str, Path]) -> dict[str, str]:
+    source = record.partition(":")[0]
+    path = sources[source]
+    sha = _sha256(path / where.file if path.is_dir() else path)
+    return {
+        "row": row.id, "split": side, "record": record, "source": source, "file": where.file, "sha256": sha, "at": where.at,
+    }  # fmt: skip
 
 
 @cache

@@ -137,7 +137,8 @@ ChatMessage = dict[Literal["role", "content"], str]
 class Row:
     """One training or evaluation example in TRL's conversational prompt/completion form.
 
-    `slices` holds `name=value` strings; `label` is the gold label of classification tasks, None elsewhere.
+    `slices` holds `name=value` strings; `label` is the gold label of classification tasks, None elsewhere. `leans_on` are the
+    records besides its own whose passages the prompt shows, and where those stand.
     """
 
     id: str
@@ -152,6 +153,7 @@ class Row:
     record_ids: tuple[str, ...]
     spans: tuple[Pointer, ...]
     made_by: str = "human"  # "human", "extractive", or the model that wrote the answer
+    leans_on: tuple[tuple[str, Pointer], ...] = ()
 
     @property
     def reference(self) -> str:

@@ -34,7 +34,13 @@ def files(path: Path, *suffixes: str) -> list[Path]:
     if path.is_file():
         return [path]
     root = path.resolve()
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+    every = sorted(path.rglob("*"))
+    linked = next((p for p in every if p.is_symlink() and p.is_dir()), None)
+    if linked is not None:
+        raise SourceError(
+            f"{linked}: is a link to a folder, which is not followed. Copy the folder, or remove the link."
+        )
+    found = [p for p in every if p.suffix.lower() in suffixes and p.is_file()]
     for p in found:
         if not p.resolve().is_relative_to(root):
             raise SourceError(f"{p}: is a link that leads out of {path}. Copy the file into the folder, or remove it.")

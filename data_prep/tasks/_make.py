@@ -22,6 +22,7 @@ def row(
     sensitivity: Sensitivity = "shareable",
     spans: tuple[Pointer, ...] = (),
     made_by: str = "human",
+    leans_on: tuple[tuple[str, Pointer], ...] = (),
 ) -> Row:
     """A row of this record. part: what tells several rows of one record apart. spans: the record's own place without them.
 
@@ -40,6 +41,7 @@ def row(
         record_ids=(record.id,),
         spans=spans or (record.pointer,),
         made_by=made_by,
+        leans_on=leans_on,
     )
 
 

@@ -61,6 +61,7 @@ def rows(
         slices=_slices(leaned, outdated),
         sensitivity=_sensitivity(record, passages, local_only),
         spans=spans_of(record, turns[: position + 1]),
+        leans_on=tuple((p.document, p.span) for p in passages),
     )
 
 
@@ -148,6 +149,7 @@ def accept(
         slices=("made=teacher", *_slices(leaned, targets.stale(turns[position].created, leaned))),
         sensitivity=_sensitivity(record, passages, local_only),
         spans=spans_of(record, turns[: position + 1]),
+        leans_on=tuple((p.document, p.span) for p in passages),
         made_by=made_by,
     )
 

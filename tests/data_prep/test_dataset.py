@@ -101,6 +101,33 @@ def test_every_row_leads_to_its_file_and_place(tmp_path: Path) -> None:
         assert str(found.get("ticket_id", found["id"])) == row["record"].partition(":")[2]
 
 
+def test_a_reply_that_leans_on_documents_leads_to_their_passages_too(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    export = help_desk(60)
+    for comment in export["comments"]:
+        if comment["public"]:
+            comment["plain_body"] += " See https://help.example/valves for how the valve is paired again with the hub."
+    guide = "# Valves\n\nhttps://help.example/valves\n\n## Pairing\n\nThe valve is paired again by holding its button for ten seconds.\n"
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "valves.md").write_text(f"---\nurl: https://help.example/valves\n---\n{guide}")
+    sources = [
+        Source("desk", "zendesk", write_export(tmp_path / "export", export), {"custom_fields": {"topic": 7}}),
+        Source("docs", "markdown", tmp_path / "docs"),
+    ]
+    dataset.build(
+        sources, settings(tasks={"doc_grounded_reply": {"min_words": 5}}), key=b"k" * 32, out=tmp_path / "out",
+        progress=lambda *_: None, executor=Executor("processes", {"processes": 1}),
+    )  # fmt: skip
+    lineage = [r for p in files_of(tmp_path / "out", "lineage") for r in pq.read_table(p).to_pylist()]
+    ids = {r.id for s in SPLITS for r in read_rows(tmp_path / "out", s)}
+    passages = [r for r in lineage if r["record"] == "docs:valves.md"]
+    assert {r["row"] for r in passages} == ids
+    sha = hashlib.sha256((tmp_path / "docs" / "valves.md").read_bytes()).hexdigest()
+    assert {(r["source"], r["file"], r["sha256"]) for r in passages} == {("docs", "valves.md", sha)}
+    assert all(r["at"].startswith("chars ") for r in passages)
+
+
 def merged(ticket: int, other: int) -> dict[str, Any]:
     via = {"channel": "web", "source": {"from": {"ticket_ids": [other]}, "to": {}, "rel": "merge"}}
     return {

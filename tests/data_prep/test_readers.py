@@ -280,3 +280,12 @@ def test_html_pages_in_a_column_of_csv(tmp_path: Path) -> None:
     assert (record.title, record.id) == ("Passwords", "kb.csv#3")
     with pytest.raises(SourceError, match="has no column 'body'"):
         list(html.read(tmp_path, Tally(), column="body"))
+
+
+def test_a_linked_folder_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("# A\n\nSome words.\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "docs" / "more").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SourceError, match="a link to a folder"):
+        list(markdown.read(tmp_path / "docs", Tally()))
