@@ -1,0 +1,88 @@
+"""The routing policy: fails closed, and its threshold keeps the risk that it states."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evaluation.decision import Decision, Gates, SliceDecision
+from evaluation.results import Answer, Item
+from evaluation.routing import Threshold, confidence, policy, threshold, thresholds, upper_bound
+
+
+def test_confidence_is_the_labels_share_of_all_labels() -> None:
+    logprobs = {"a": float(np.log(0.3)), "b": float(np.log(0.1))}
+    assert confidence(Answer("1", "tuned", "a", choice_logprobs=logprobs)) == pytest.approx(0.75)
+    assert confidence(Answer("1", "tuned", "a", choice_logprobs={"a": float("nan"), "b": 0.0})) is None
+    assert confidence(Answer("1", "tuned", "c", choice_logprobs=logprobs)) is None
+    assert confidence(Answer("1", "tuned", "a")) is None
+
+
+def test_the_bound_is_clopper_pearson_where_every_item_stands_alone_and_higher_where_customers_agree() -> None:
+    errors = [True] * 3 + [False] * 97
+    alone = upper_bound(errors, [str(n) for n in range(100)], delta=0.05)
+    assert alone == pytest.approx(stats.binomtest(3, 100).proportion_ci(0.9, "exact").high, abs=1e-9)
+    assert upper_bound(errors, [str(n // 25) for n in range(100)], delta=0.05) > alone
+    assert upper_bound([False] * 10, ["one"] * 10, delta=0.05) == 1.0
+
+
+def test_the_threshold_lets_through_what_is_sure_and_right() -> None:
+    sure, unsure = [0.99] * 100, [0.4] * 100
+    found = threshold(sure + unsure, [True] * 100 + [False] * 100, [str(n) for n in range(200)], risk=0.1, delta=0.05)
+    assert found.min_confidence == 0.99
+    assert found.coverage == 0.5
+    assert found.errors_at_most is not None
+    assert found.errors_at_most < 0.1
+
+
+@pytest.mark.parametrize("items", [1, 20])
+def test_few_items_show_nothing(items: int) -> None:
+    found = threshold([0.99] * items, [True] * items, [str(n) for n in range(items)], risk=0.1, delta=0.05)
+    assert found.min_confidence is None
+    with pytest.raises(ValueError, match="no dev items"):
+        threshold([], [], [], risk=0.1, delta=0.05)
+
+
+def test_the_stated_risk_is_exceeded_as_rarely_as_stated() -> None:
+    """400 dev sets of a model whose error rate is exactly known at every threshold."""
+    rng = np.random.default_rng(5)
+    exceeded = 0
+    for _ in range(400):
+        c = rng.uniform(size=150)
+        ok = rng.uniform(size=150) < 0.6 + 0.4 * c  # right with this probability; errors above t: 0.4 * (1 - t) / 2
+        found = threshold(list(c), list(ok), [str(n) for n in range(150)], risk=0.1, delta=0.1)
+        if found.min_confidence is not None:
+            exceeded += 0.4 * (1 - found.min_confidence) / 2 > 0.1
+    assert exceeded / 400 < 0.1
+
+
+def decided(verdict: str, *slices: tuple[str, str]) -> Decision:
+    gates = Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage",), 10, 0.9)
+    made = [SliceDecision(n, "m", v, v, 0.9, 0.9, None, 50, 50, n == "task=triage", f"{n}.") for n, v in slices]  # type: ignore[arg-type]
+    return Decision(verdict, "said", made, gates)  # type: ignore[arg-type]
+
+
+def test_only_proven_slices_move_and_what_is_sensitive_never_goes_to_the_api() -> None:
+    limits = {"task=triage": Threshold(0.8, 0.7, 0.05, 0.1, 0.05, 90)}
+    found = policy(decided("self_host", ("task=triage", "self_host"), ("task=draft", "undecided")), limits, model="m")
+    assert found["slices"]["task=triage"] == {
+        "target": "self_host", "verdict": "self_host", "because": "task=triage.", "min_confidence": 0.8, "below": "api",
+        "share_answered_locally": 0.7, "errors_at_most": 0.05, "confidence": 0.95,
+    }  # fmt: skip
+    assert found["slices"]["task=draft"]["target"] == "api"
+    assert found["default"] == {"target": "api"}
+    assert found["sensitive"]["target"] == "self_host"
+    stays = policy(decided("api", ("task=triage", "self_host")), limits, model="m")
+    assert stays["slices"]["task=triage"]["target"] == "api"
+    assert stays["sensitive"]["target"] == "refuse"
+
+
+def test_thresholds_are_of_tasks_with_labels_and_probabilities() -> None:
+    dev = [Item(str(n), "triage", (), "a", ("a", "b"), (), str(n), "shareable") for n in range(60)]
+    text = [Item("t", "draft", (), "a", (), (), "t", "shareable")]
+    logprobs = {"a": -0.01, "b": -5.0}
+    answers = {i.id: Answer(i.id, "tuned", "a", choice_logprobs=logprobs) for i in [*dev, *text]}
+    found = thresholds([*dev, *text], answers, risk=0.1, delta=0.05)
+    assert list(found) == ["task=triage"]
+    assert found["task=triage"].coverage == 1.0
