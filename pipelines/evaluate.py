@@ -51,6 +51,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     session = _Session(recipe, out, how)
     for arm in recipe.evaluation.arms:
         session.ask(arm)
+    dev_key = session.ask_dev()
     session.record_golden()
     found = session.answers()
     scored = summary.scores(session.items, found, recipe.evaluation.arms)
@@ -70,6 +71,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         and recipe.evaluation.api.is_stand_in
         and "api" in recipe.evaluation.arms,
         "arms": session.keys,
+        "dev": dev_key,
         "prices": session.prices,
     }
     errors = {
@@ -146,6 +148,32 @@ class _Session:
                     self._answer(arm, asked, known, file, update)
         finally:
             file.close()
+
+    def ask_dev(self) -> str | None:
+        """The tuned model's labels on dev, from which the routing threshold is chosen; kept in dev.jsonl. Their key, or None."""
+        if "tuned" not in self.recipe.evaluation.arms:
+            return None
+        dataset, last = stages.folder(self.recipe, "prepare"), stages.folder(self.recipe, "evaluate")
+        asked = [(i, i.prompt) for i in items(read_rows(dataset, "dev"), _choices(self.train)) if i.choices]
+        key = self._key("tuned", asked)
+        file = AnswerFile(self.out / "raw" / f"dev-{key[:12]}.jsonl")
+        manifest = artifacts.read_manifest(last)
+        if manifest is not None and manifest.facts.get("dev") == key:
+            for answer in report_folder.read_dev(last)[1].values():
+                file.add(answer)
+        known = set(file.answers)
+        try:
+            if len(known) < len(asked):
+                if self.how.replay:
+                    raise UserError(
+                        "the answers on dev are not stored, and --replay asks nobody. Run without --replay."
+                    )
+                with progress("evaluate: tuned on dev", len(asked)) as update:
+                    self._answer("tuned", asked, known, file, update)
+        finally:
+            file.close()
+        report_folder.write_dev(self.out, [i for i, _ in asked], file.answers)
+        return key
 
     def _answer(self, arm: str, asked: Asked, known: set[str], file: AnswerFile, update: Any) -> None:
         def keep(answer: Answer) -> None:

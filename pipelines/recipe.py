@@ -269,6 +269,16 @@ class Gpu(Section):
     date: Date = Field(description="When it was read")
 
 
+class Routing(Section):
+    risk: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="Highest error rate of labels that the tuned model gives above its confidence threshold",
+    )
+    delta: float = Field(default=0.05, gt=0, lt=0.5, description="Probability that this error rate is exceeded")
+
+
 class Decision(Section):
     candidate: ArmName = Field(default="tuned", description="Arm that would replace the baseline")
     baseline: ArmName = Field(default="api", description="Arm that is paid for today")
@@ -286,6 +296,7 @@ class Decision(Section):
     )
     monthly_requests: int = Field(default=100_000, ge=1, description="Traffic for the monthly bill")
     hardware: Gpu = Field(description="What the tuned model would run on")
+    routing: Routing = Field(default=Routing(), description="Confidence threshold of routing.yaml, chosen on dev")
 
 
 class Tracking(Section):

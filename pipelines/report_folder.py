@@ -58,16 +58,38 @@ def read_answers(folder: Path) -> list[Answer]:
     found = []
     for data in _read_jsonl(folder / "answers.jsonl"):
         timed = {k: timings[data["arm"], data["item"]][k] for k in TIMED}
-        found.append(Answer(**{**data, "usd": Decimal(data["usd"]) if data["usd"] is not None else None}, **timed))
+        found.append(_answer({**data, **timed}))
     return found
+
+
+def _answer(data: dict[str, Any]) -> Answer:
+    return Answer(**{**data, "usd": Decimal(data["usd"]) if data["usd"] is not None else None})
+
+
+def _item(data: dict[str, Any]) -> Item:
+    return Item(**{**data, **{k: tuple(data[k]) for k in ("prompt", "choices", "slices")}})
+
+
+def write_dev(out: Path, items: Sequence[Item], answers: dict[str, Answer]) -> None:
+    """The candidate's labels on dev, without their timings."""
+    rows = [
+        {"item": asdict(i), "answer": {k: v for k, v in asdict(answers[i.id]).items() if k not in TIMED}}
+        for i in items
+        if i.id in answers
+    ]
+    _jsonl(out / "dev.jsonl", rows)
+
+
+def read_dev(folder: Path) -> tuple[list[Item], dict[str, Answer]]:
+    """Items and answers of dev; none in a report whose recipe has no tuned arm."""
+    path = folder / "dev.jsonl"
+    rows = _read_jsonl(path) if path.exists() else []
+    return [_item(r["item"]) for r in rows], {r["answer"]["item"]: _answer(r["answer"]) for r in rows}
 
 
 def read_view(folder: Path) -> summary.View:
     """A report as the statistics see it."""
-    listed = [
-        Item(**{**i, "prompt": tuple(i["prompt"]), "choices": tuple(i["choices"]), "slices": tuple(i["slices"])})
-        for i in _read_jsonl(folder / "items.jsonl")
-    ]
+    listed = [_item(i) for i in _read_jsonl(folder / "items.jsonl")]
     scored = [Score(**s) for s in _read_jsonl(folder / "scores.jsonl")]
     return summary.View.of(listed, read_answers(folder), scored)
 
