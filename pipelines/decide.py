@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation import cost, decision
+from evaluation import cost, decision, routing
 from evaluation.report import render
-from pipelines import artifacts, stages
+from pipelines import artifacts, report_folder, stages
 from pipelines.recipe import Recipe
 from pipelines.report_folder import read_view
 from pipelines.stages import How, Made
@@ -52,6 +53,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     }
     artifacts.write_text(out / "decision.json", json.dumps(body, indent=1, default=str))
     artifacts.write_text(out / "economics.json", json.dumps(economics, indent=1, default=str))
+    artifacts.write_text(out / "routing.yaml", _routing(recipe, report, decided, manifest.inputs["adapter"]))
     page = render(
         name=recipe.name,
         decided=decided,
@@ -65,6 +67,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     artifacts.write_text(out / "report.html", page)
     tracked.artifact(out / "report.html")
     tracked.artifact(out / "decision.json")
+    tracked.artifact(out / "routing.yaml")
     main = next((s for s in decided.slices if s.must_pass), None)
     test = main.test if main else None
     tracked.metrics({"ni/ratio": test.ratio if test else None, "ni/ratio_low": test.low if test else None})
@@ -80,6 +83,20 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         },
         timed=["economics.json", "report.html"],
     )
+
+
+def _routing(recipe: Recipe, report: Path, decided: decision.Decision, adapter: str) -> str:
+    """The policy for a gateway. Its model name is the one that promotion serves."""
+    from ruamel.yaml import YAML
+
+    dev, answers = report_folder.read_dev(report)
+    limits = routing.thresholds(dev, answers, risk=recipe.decision.routing.risk, delta=recipe.decision.routing.delta)
+    alias = recipe.promotion.alias if recipe.promotion is not None else recipe.name
+    text = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False  # type: ignore[assignment]
+    yaml.dump(routing.policy(decided, limits, model=f"{alias}@{adapter[:12]}"), text)
+    return f"# Which slice is answered by whom. Written by `freehold decide`; what no rule names goes to `default`.\n{text.getvalue()}"
 
 
 def _economics(recipe: Recipe, speed: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
