@@ -60,8 +60,9 @@ def build(
     work.run("redact", every)
     count_reading(read, work, counts)
     known = known_records(every, work)
-    kept = _without_duplicates(known, work, counts)
-    _place(every, known, _sides(kept, settings, counts), work)
+    sides = _sides(_without_duplicates(known, work, counts), settings, counts)
+    known = [replace(k, signature=dedup.EMPTY) for k in known]  # from here on only ids and links count
+    _place(every, known, sides, work)
     if ask is not None:
         work.run("questions", every)
         _ask(every, work, ask, counts)
@@ -222,7 +223,8 @@ def _select(every: Sequence[str], work: Work, counts: Counts) -> tuple[list[Made
             out[f"{m.task} {m.side}"] += 1
             kept.append(n)
     counts.step("select", {"rows": len(made)}, dict(sorted(out.items())), tally)
-    return made, kept
+    bare = [replace(m, question_signature=dedup.EMPTY, answer_signature=dedup.EMPTY) for m in made]
+    return bare, kept
 
 
 def _count_tasks(every: Sequence[str], work: Work, counts: Counts) -> None:

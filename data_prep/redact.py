@@ -298,7 +298,7 @@ def _signs_of(person: Person) -> tuple[str, ...]:
 Form = tuple[tuple[str, ...], str, str]  # words of a name as written, their surrogate, whose name it is
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=2_000)
 def _forms_of(surrogates: Surrogates, directory: Directory, keep: frozenset[str], person: Person) -> tuple[Form, ...]:
     """Every form in which a participant's name may be written. Kept: the same agents write in thousands of threads."""
     who = identity(person)

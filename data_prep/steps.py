@@ -95,7 +95,6 @@ class Known:
     file: str
     opening: str
     signature: Signature
-    subjects: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +237,7 @@ def _known(record: Redacted) -> Known:
     opening = record.first_customer_text if record.kind == "ticket" else record.turns[0].text
     return Known(
         record.id, record.kind, record.group, record.created, record.links, record.pointer.file,
-        opening or "", signature(opening or ""), record.subjects,
+        opening or "", signature(opening or ""),
     )  # fmt: skip
 
 
