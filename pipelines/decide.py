@@ -53,8 +53,9 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     }
     artifacts.write_text(out / "decision.json", json.dumps(body, indent=1, default=str))
     artifacts.write_text(out / "economics.json", json.dumps(economics, indent=1, default=str))
-    artifacts.write_text(out / "routing.yaml", _routing(recipe, report, decided, manifest.inputs["adapter"]))
-    page = render(
+    policy = _routing(recipe, report, decided, manifest.inputs["adapter"])
+    artifacts.write_text(out / "routing.yaml", _yaml(policy))
+    pages = render(
         name=recipe.name,
         decided=decided,
         economics=economics,
@@ -62,12 +63,13 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         speed=json.loads((report / "speed.json").read_text()),
         view=view,
         egress=json.loads((report / "egress.json").read_text()),
+        routing=policy,
         facts=_facts(recipe, manifest, tracked),
     )
-    artifacts.write_text(out / "report.html", page)
-    tracked.artifact(out / "report.html")
-    tracked.artifact(out / "decision.json")
-    tracked.artifact(out / "routing.yaml")
+    for name, text in pages.items():
+        artifacts.write_text(out / name, text)
+    for name in (*pages, "decision.json", "routing.yaml"):
+        tracked.artifact(out / name)
     main = next((s for s in decided.slices if s.must_pass), None)
     test = main.test if main else None
     tracked.metrics({"ni/ratio": test.ratio if test else None, "ni/ratio_low": test.low if test else None})
@@ -81,21 +83,24 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
             "dataset": manifest.inputs["dataset"],
             "adapter": manifest.inputs["adapter"],
         },
-        timed=["economics.json", "report.html"],
+        timed=["economics.json", *pages],
     )
 
 
-def _routing(recipe: Recipe, report: Path, decided: decision.Decision, adapter: str) -> str:
+def _routing(recipe: Recipe, report: Path, decided: decision.Decision, adapter: str) -> dict[str, Any]:
     """The policy for a gateway. Its model name is the one that promotion serves."""
-    from ruamel.yaml import YAML
-
     dev, answers = report_folder.read_dev(report)
     limits = routing.thresholds(dev, answers, risk=recipe.decision.routing.risk, delta=recipe.decision.routing.delta)
     alias = recipe.promotion.alias if recipe.promotion is not None else recipe.name
-    text = StringIO()
-    yaml = YAML(typ="safe", pure=True)
+    return routing.policy(decided, limits, model=f"{alias}@{adapter[:12]}")
+
+
+def _yaml(policy: dict[str, Any]) -> str:
+    from ruamel.yaml import YAML
+
+    text, yaml = StringIO(), YAML(typ="safe", pure=True)
     yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False  # type: ignore[assignment]
-    yaml.dump(routing.policy(decided, limits, model=f"{alias}@{adapter[:12]}"), text)
+    yaml.dump(policy, text)
     return f"# Which slice is answered by whom. Written by `freehold decide`; what no rule names goes to `default`.\n{text.getvalue()}"
 
 

@@ -1,8 +1,14 @@
-"""One self-contained HTML page: the decision first, then what it rests on. Ticket text is escaped; no script, no network."""
+"""One self-contained HTML page and its short form in Markdown: the decision first, then what it rests on.
+
+Ticket text is escaped; no script, no network.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
 
 from evaluation.decision import Decision
 from evaluation.report.charts import bars, intervals
@@ -37,32 +43,34 @@ def render(
     speed: list[dict[str, Any]],
     view: View,
     egress: list[dict[str, Any]],
+    routing: dict[str, Any],
     facts: dict[str, Any],
-) -> str:
-    """The page. The arguments are what evaluation and decision stored; facts: masked, hashes, base, mlflow_run, …"""
+) -> dict[str, str]:
+    """File name → page. The arguments are what evaluation and decision stored; facts: masked, hashes, base, mlflow_run, …"""
     environment = environment_of_pages()
-    environment.filters |= {"num": _number, "ms": _milliseconds, "usd": _usd}
-    template = environment.get_template("report.html.j2")
+    environment.filters |= {"num": _number, "ms": _milliseconds, "usd": _usd, "md": _markdown}
     gated = {s.removeprefix("task=").split("/")[0] for s in decided.gates.must_pass}
     tasks = sorted({i.task for i in view.items}, key=lambda t: (t not in gated, t))
-    return template.render(
-        name=name,
-        decided=decided,
-        verdicts=VERDICTS,
-        economics=economics,
-        tasks=tasks,
-        quality=quality,
-        speed=speed,
-        egress=egress,
-        facts=facts,
-        arms=list(dict.fromkeys(row["arm"] for row in quality["arms"])),
-        quality_charts={t: _quality_chart(decided, quality, t, facts) for t in tasks},
-        latency_charts={
+    shown = {
+        "name": name,
+        "decided": decided,
+        "verdicts": VERDICTS,
+        "economics": economics,
+        "tasks": tasks,
+        "quality": quality,
+        "speed": speed,
+        "egress": egress,
+        "routing": routing,
+        "facts": facts,
+        "arms": list(dict.fromkeys(row["arm"] for row in quality["arms"])),
+        "quality_charts": {t: _quality_chart(decided, quality, t, facts) for t in tasks},
+        "latency_charts": {
             t: bars([(_arm(s["arm"], facts), s["p95_ms"]) for s in speed if s["task"] == t], "ms") for t in tasks
         },
-        examples={t: _examples(view, t, decided) for t in tasks},
-        arm_name=lambda arm: _arm(arm, facts),
-    )
+        "examples": {t: _examples(view, t, decided) for t in tasks},
+        "arm_name": lambda arm: _arm(arm, facts),
+    }
+    return {name: environment.get_template(f"{name}.j2").render(shown) for name in ("report.html", "report.md")}
 
 
 def _arm(arm: str, facts: dict[str, Any]) -> str:
@@ -102,6 +110,11 @@ def _examples(view: View, task: str, decided: Decision) -> list[dict[str, Any]]:
         }
         for i in chosen
     ]
+
+
+def _markdown(text: Any) -> Markup:
+    """Text that no Markdown reader takes for a table's end, a link, code or HTML."""
+    return Markup(re.sub(r"([\\`*_\[\]|<>#])", r"\\\1", " ".join(str(text).split())))
 
 
 def _number(value: float | None, digits: int = 3) -> str:
