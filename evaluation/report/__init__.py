@@ -6,6 +6,7 @@ Ticket text is escaped; no script, no network.
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 SHOWN_EXAMPLES = 8
+BIDIRECTIONAL = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 VERDICTS = {"self_host": "Self-host", "api": "Stay on the API", "undecided": "Undecided"}
 
 
@@ -113,8 +115,9 @@ def _examples(view: View, task: str, decided: Decision) -> list[dict[str, Any]]:
 
 
 def _markdown(text: Any) -> Markup:
-    """Text that no Markdown reader takes for a table's end, a link, code or HTML."""
-    return Markup(re.sub(r"([\\`*_\[\]|<>#])", r"\\\1", " ".join(str(text).split())))
+    """Text that no Markdown reader takes for a table's end, a link, code or HTML, and that turns no reading direction."""
+    plain = BIDIRECTIONAL.sub("", " ".join(str(text).split()))
+    return Markup(re.sub(r"([\\`*_\[\]|#])", r"\\\1", escape(plain, quote=False)))
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -1,0 +1,88 @@
+"""The report as a page and as Markdown: hostile text does nothing in either, and nothing is fetched."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from evaluation.decision import Gates, decide
+from evaluation.report import render
+from evaluation.results import Answer, Item, Score
+from evaluation.routing import policy
+from evaluation.summary import View, arm_table, difference_table, speed_table
+
+HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnp.exe |[x](javascript:alert(1))`=HYPERLINK("http://evil.example")'
+ARMS = ("tuned", "api")
+
+
+def pages(text: str) -> dict[str, str]:
+    items = [
+        Item(
+            str(n),
+            "triage",
+            ({"role": "user", "content": f"{text} {n}"},),
+            "a",
+            ("a", "b"),
+            (f"topic={text}",),
+            str(n),
+            "shareable",
+        )
+        for n in range(40)
+    ]
+    answers = [Answer(i.id, arm, text if i.id == "1" else "a", latency_ms=5.0) for i in items for arm in ARMS]
+    scored = [Score(i.id, arm, "label_accuracy", 1.0) for i in items for arm in ARMS]
+    view = View.of(items, answers, scored)
+    decided = decide(view, Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage",), 10, 0.9))
+    economics: dict[str, Any] = {
+        "rows": [], "notes": [text], "dearer": [], "advice": "", "prices": {"provider": "p", "model": text, "source": "s", "as_of": "2026-01-01"},
+        "hardware": {"name": text, "usd_per_hour": "1", "source": "s", "date": "2026-01-01"}, "monthly_requests": 1000,
+    }  # fmt: skip
+    facts = {
+        "masked": {"email": 3}, "counts": {"read": {"in": {"tickets": 1}, "out": {}, "dropped": {text: 1}}}, "method": "lora", "lora": {"r": 8},
+        "base": {"name": text, "revision": "0" * 40}, "hashes": {"dataset": "0" * 64}, "mlflow_run": "1" * 32, "stand_in": True,
+    }  # fmt: skip
+    return render(
+        name=text, decided=decided, economics=economics, view=view, facts=facts, routing=policy(decided, {}, model="m"),
+        quality={"arms": arm_table(view, ARMS), "differences": difference_table(view, "tuned", ["api"], seed=1)},
+        speed=speed_table(view, ARMS),
+        egress=[{"rows": 1, "bytes": 2, "requests": 1, "destination": text, "stand_in": True, "local_only_rows_kept_back": 0}],
+    )  # fmt: skip
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_hostile_text_is_text_in_the_page() -> None:
+    page = pages(HOSTILE)["report.html"]
+    tags = Tags()
+    tags.feed(page)
+    assert {t for t, _ in tags.found} & {"script", "img", "iframe", "object", "a", "link", "form"} == set()
+    assert not [a for _, attributes in tags.found for a in attributes if a.startswith("on") or a in ("href", "src")]
+    assert "default-src 'none'" in page
+    assert page.count("&lt;script&gt;") >= 5
+
+
+def test_hostile_text_is_text_in_markdown() -> None:
+    short = pages(HOSTILE)["report.md"]
+    assert "<script" not in short
+    assert "](javascript" not in short
+    assert "\u202e" not in short
+    rows = [line for line in short.splitlines() if line.startswith("|")]
+    widths = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
+    assert widths == {10, 5}, "a text broke a table"
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_the_verdict_comes_first(name: str) -> None:
+    page = pages("plain words")[name]
+    assert page.index("Self-host") < page.index("Verdict per slice")
+    assert "STAND-IN" in page.upper()
