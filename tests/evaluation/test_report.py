@@ -74,7 +74,7 @@ def test_hostile_text_is_text_in_the_page() -> None:
 def test_hostile_text_is_text_in_markdown() -> None:
     short = pages(HOSTILE)["report.md"]
     assert "<script" not in short
-    assert "](javascript" not in short
+    assert not re.search(r"(?<!\\)\]\(", short)
     assert "\u202e" not in short
     rows = [line for line in short.splitlines() if line.startswith("|")]
     widths = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
