@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from evaluation import summary
-from evaluation.results import TIMED, Answer, Item, Score
+from evaluation.results import TIMED, Answer, Item, Score, answer_of
 from pipelines import artifacts
 
 TIMED_FILES = ["timings.jsonl", "speed.json", "egress.json"]
@@ -57,13 +56,9 @@ def read_answers(folder: Path) -> list[Answer]:
     timings = {(t["arm"], t["item"]): t for t in _read_jsonl(folder / "timings.jsonl")}
     found = []
     for data in _read_jsonl(folder / "answers.jsonl"):
-        timed = {k: timings[data["arm"], data["item"]][k] for k in TIMED}
-        found.append(_answer({**data, **timed}))
+        timed = timings[data["arm"], data["item"]]
+        found.append(answer_of({**data, **{k: timed[k] for k in TIMED if k in timed}}))
     return found
-
-
-def _answer(data: dict[str, Any]) -> Answer:
-    return Answer(**{**data, "usd": Decimal(data["usd"]) if data["usd"] is not None else None})
 
 
 def _item(data: dict[str, Any]) -> Item:
@@ -84,7 +79,7 @@ def read_dev(folder: Path) -> tuple[list[Item], dict[str, Answer]]:
     """Items and answers of dev; none in a report whose recipe has no tuned arm."""
     path = folder / "dev.jsonl"
     rows = _read_jsonl(path) if path.exists() else []
-    return [_item(r["item"]) for r in rows], {r["answer"]["item"]: _answer(r["answer"]) for r in rows}
+    return [_item(r["item"]) for r in rows], {r["answer"]["item"]: answer_of(r["answer"]) for r in rows}
 
 
 def read_view(folder: Path) -> summary.View:

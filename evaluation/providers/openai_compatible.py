@@ -2,31 +2,40 @@
 
 Retries are ours, so that a latency is one attempt's: 429 (Retry-After honoured), 5xx, time-outs and cut connections back
 off exponentially; a wrong key or an unknown model stops the run at once. Each request is priced by itself from the usage the
-server reports. What is `local_only` is never sent. The budget is a hard stop that keeps every answer so far.
+server reports. The egress guard decides what leaves and when the budget is spent; every answer so far is kept.
+
+An answer to another question is detected where the server echoes X-Request-ID, or repeats a response id among distinct ones.
+What cannot be told: a well-formed answer under a fresh id, or ids that never differ; a label outside the list is unmeasured.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from typing import Any, Literal
 
 from data_prep.records import ChatMessage, UserError
+from evaluation.egress import BudgetError, Call, Egress, EgressError, Guard, kinds_in
 from evaluation.prices import PriceList
 from evaluation.results import Answer, Item
 
 Prompt = tuple[ChatMessage, ...]
 LONGEST_WAIT_S = 60.0
 REFUSED_LIMIT = 5
+LABEL_TOKENS = 24
+MOST_BYTES = 1_000_000  # of a response: the longest answers are a hundredth of it
+MOST_TOKENS = 10**9
+TOKENS_A_MESSAGE = 16  # what a chat template adds at most; a token is a byte or longer
 
 
 class ApiError(UserError):
@@ -48,27 +57,30 @@ class Endpoint:
     label_mode: Literal["chat", "decisions", "systemone"] = "chat"
 
 
-@dataclass(slots=True)
-class Egress:
-    """What left the machine: a receipt."""
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    text: str | None
+    usage: dict[str, Any] | None
+    model: str | None
+    id: str | None
+    finish_reason: str | None = None
+    first_token_ms: float | None = None
+    logprobs: dict[str, float] | None = None
 
-    destination: str
-    requests: int = 0
-    rows: set[str] = field(default_factory=set)
-    bytes: int = 0
-    kept_back_local_only: list[str] = field(default_factory=list)
-    spent_usd: Decimal = Decimal(0)
 
-    def receipt(self) -> dict[str, Any]:
-        return {
-            "destination": self.destination,
-            "requests": self.requests,
-            "rows": len(self.rows),
-            "bytes": self.bytes,
-            "local_only_rows_kept_back": len(self.kept_back_local_only),
-            "usd": str(self.spent_usd),
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """What went wrong with one attempt. wait_s None: another attempt is useless. stop: no other item fares better."""
+
+    status: str
+    told: str = ""
+    wait_s: float | None = None
+    may_be_billed: bool = False
+    stop: ApiError | None = None
+
+    @property
+    def error(self) -> str:
+        return f"{self.status}: {self.told}" if self.told else self.status
 
 
 def answer(
@@ -81,71 +93,122 @@ def answer(
     max_new_tokens: int,
     already_spent_usd: Decimal,
     keep: Callable[[Answer], None],
+    guard: Guard | None = None,
+    purpose: str | None = None,
 ) -> Egress:
-    """Ask every item that is not known. Raises ApiError for a wrong key, an unknown model, or a spent budget."""
-    caller = _Caller(endpoint, arm, prices, max_new_tokens, already_spent_usd)
-    waiting = []
-    for item, prompt in asked:
-        if item.id in known:
-            continue
-        if item.sensitivity == "local_only":
-            caller.egress.kept_back_local_only.append(item.id)
-            keep(Answer(item.id, arm, None, error="local_only_not_sent"))
-        else:
-            waiting.append((item, prompt))
-    with ThreadPoolExecutor(endpoint.concurrency) as pool:
-        under_way: set[Future[Answer]] = set()
-        try:
-            while waiting or under_way:
-                while waiting and len(under_way) < endpoint.concurrency:
-                    under_way.add(pool.submit(caller.ask, *waiting.pop(0)))
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in done:
-                    caller.refused_all(future.result())
-                    keep(future.result())
-        except ApiError:
-            caller.stopped.set()
-            for future in under_way:
-                if not future.cancel() and future.exception() is None:
-                    keep(future.result())
-            raise
-        finally:
-            caller.client.close()
+    """Ask every item that is not known. Raises ApiError for a wrong key, an unknown model, or a spent budget.
+
+    guard: without one the default policy holds and no ledger is written. purpose: whose budget pays; the arm's without it.
+    """
+    guard = guard or Guard()
+    guard.policy.check(endpoint.base_url)
+    caller = _Caller(endpoint, arm, prices, max_new_tokens, guard, purpose or arm)
+    guard.open_purse(caller.purpose, endpoint.budget_usd, at_least=already_spent_usd)
+    left = [(item, prompt) for item, prompt in asked if item.id not in known]
+    with caller.client:
+        _ask_all(caller, caller.may_leave(left, keep), keep)
     return caller.egress
 
 
+def _ask_all(
+    caller: _Caller, waiting: Iterator[tuple[Item, Prompt, dict[str, int]]], keep: Callable[[Answer], None]
+) -> None:
+    """Keep every answer that comes, also where the run must stop: those under way are paid for."""
+    failure: BaseException | None = None
+    with ThreadPoolExecutor(caller.endpoint.concurrency) as pool:
+        under_way: set[Future[Answer]] = set()
+        while True:
+            try:
+                while failure is None and not caller.stopped.is_set() and len(under_way) < caller.endpoint.concurrency:
+                    following = next(waiting, None)
+                    if following is None:
+                        break
+                    under_way.add(pool.submit(caller.ask, *following))
+                if not under_way:
+                    break
+                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            except BaseException as e:  # also Ctrl-C: what is under way ends within the time limit and is kept
+                if failure is not None:
+                    raise
+                failure = e
+                caller.stopped.set()
+                continue
+            for future in done:
+                try:
+                    made = future.result()
+                    if made.attempts:
+                        keep(made)
+                    caller.refused_all(made)
+                except Exception as e:
+                    failure = failure or e
+                    caller.stopped.set()
+    if failure is not None or caller.failure is not None:
+        raise failure or caller.failure or AssertionError
+
+
 class _Caller:
-    def __init__(self, endpoint: Endpoint, arm: str, prices: PriceList, max_new_tokens: int, spent: Decimal) -> None:
+    def __init__(
+        self, endpoint: Endpoint, arm: str, prices: PriceList, max_new_tokens: int, guard: Guard, purpose: str
+    ) -> None:
         from openai import OpenAI
 
+        from evaluation.transport import GuardedClient
+
         self.endpoint, self.arm, self.prices, self.max_new_tokens = endpoint, arm, prices, max_new_tokens
-        self.client = OpenAI(
-            base_url=endpoint.base_url, api_key=endpoint.key, timeout=endpoint.timeout_s, max_retries=0
-        )
-        self.egress = Egress(endpoint.base_url, spent_usd=spent)
+        self.guard, self.purpose = guard, purpose
+        through = GuardedClient(
+            endpoint.base_url, guard, timeout_s=endpoint.timeout_s, most_bytes=MOST_BYTES,
+            connections=endpoint.concurrency,
+        )  # fmt: skip
+        self.client = OpenAI(base_url=endpoint.base_url, api_key=endpoint.key, max_retries=0, http_client=through)
+        self.egress = guard.about(purpose)
+        self.egress.destination = endpoint.base_url
         self.stopped = threading.Event()
+        self.failure: ApiError | None = None
         self._lock = threading.Lock()
         self._next_slot = 0.0
         self._refused = 0
+        self._ids: dict[str, str] = {}  # response id → item
 
-    def ask(self, item: Item, prompt: Prompt) -> Answer:
+    def may_leave(
+        self, left: Sequence[tuple[Item, Prompt]], keep: Callable[[Answer], None]
+    ) -> Iterator[tuple[Item, Prompt, dict[str, int]]]:
+        """The items that the policy lets out, with the personal data found in them; for the others `keep` gets the reason."""
+        for item, prompt in left:
+            kinds = kinds_in(prompt)
+            reason = self.guard.policy.reason_to_keep_back(item, kinds)
+            if reason is None:
+                yield item, prompt, kinds
+            else:
+                self.egress.kept_back[item.id] = reason
+                keep(Answer(item.id, self.arm, None, error=reason, attempts=0))
+
+    def ask(self, item: Item, prompt: Prompt, kinds: dict[str, int]) -> Answer:
         """One item, with retries. A fault that stays is an answer without text, not a crash."""
-        error, limit = "not_asked", self.endpoint.max_retries + 1
-        for attempt in range(1, limit + 1):
-            if self.stopped.is_set():
-                return Answer(item.id, self.arm, None, error="stopped", attempts=attempt - 1)
-            self._wait_for_slot()
-            self._count(item, prompt)
+        error, presumed = "stopped", Decimal(0)
+        attempt = 0
+        while attempt <= self.endpoint.max_retries:
+            call = self._reserve(item, prompt, kinds)
+            if call is None:
+                error = "stopped"
+                break
+            attempt += 1
             began = time.perf_counter()
             try:
-                found = self._once(item, prompt)
-                return self._answer(item, found, 1000 * (time.perf_counter() - began), attempt)
+                reply = self._once(item, prompt, call)
             except Exception as e:
-                error, pause = self._fault(e, attempt)
-                if pause is None or attempt == limit:
+                fault = self._fault(e, attempt)
+                presumed += self.guard.ended(call, fault.status, None, may_be_billed=fault.may_be_billed, model=None)
+                error = fault.error
+                if fault.stop is not None:
+                    self._stop(fault.stop)
+                if fault.wait_s is None:
                     break
-                self.stopped.wait(pause)
-        return Answer(item.id, self.arm, None, error=error, attempts=attempt)
+                self.stopped.wait(fault.wait_s)
+            else:
+                elapsed_ms = 1000 * (time.perf_counter() - began)
+                return self._answer(item, reply, call, elapsed_ms, attempt, presumed)
+        return Answer(item.id, self.arm, None, error=error, attempts=attempt, usd_presumed=presumed or None)
 
     def refused_all(self, answer: Answer) -> None:
         """Raise ApiError where the first requests were all refused: the request is wrong, not the items."""
@@ -153,6 +216,37 @@ class _Caller:
         self._refused = self._refused + 1 if refused and self._refused >= 0 else -1
         if self._refused >= REFUSED_LIMIT:
             raise ApiError(f"{self.endpoint.base_url} refused the first {REFUSED_LIMIT} requests, {answer.error}")
+
+    def _stop(self, why: ApiError) -> None:
+        with self._lock:
+            self.failure = self.failure or why
+        self.stopped.set()
+
+    def _reserve(self, item: Item, prompt: Prompt, kinds: dict[str, int]) -> Call | None:
+        self._wait_for_slot()
+        try:
+            return self.guard.reserve(
+                self.purpose, item.id, model=self.endpoint.model, kinds=kinds, worst_usd=self.worst_usd(item, prompt),
+                stopped=self.stopped,
+            )  # fmt: skip
+        except BudgetError as e:
+            setting = "--budget-usd" if e.whole_run else "evaluation.api.budget_usd"
+            whole = "the whole run" if e.whole_run else f"arm {self.arm}"
+            self._stop(
+                ApiError(
+                    f"{whole}: {e}. The answers so far are kept; raise {setting} and run the same command to go on."
+                )
+            )
+            return None
+
+    def worst_usd(self, item: Item, prompt: Prompt) -> Decimal:
+        """The price of the longest answer to a prompt of as many tokens as bytes; zero where nothing is priced."""
+        prompt_tokens = sum(len(m["content"].encode()) + TOKENS_A_MESSAGE for m in prompt) + TOKENS_A_MESSAGE
+        usage = SimpleNamespace(prompt_tokens=prompt_tokens, completion_tokens=self._limit(item))
+        return self.prices.usd(usage) or Decimal(0)
+
+    def _limit(self, item: Item) -> int:
+        return LABEL_TOKENS if item.choices else self.max_new_tokens
 
     def _wait_for_slot(self) -> None:
         if self.endpoint.requests_per_minute is None:
@@ -163,134 +257,253 @@ class _Caller:
             self._next_slot = slot + 60 / self.endpoint.requests_per_minute
         self.stopped.wait(slot - now)
 
-    def _count(self, item: Item, prompt: Prompt) -> None:
-        with self._lock:
-            if self.egress.spent_usd >= self.endpoint.budget_usd:
-                self.stopped.set()
-                raise ApiError(
-                    f"arm {self.arm}: the budget of {self.endpoint.budget_usd} USD is spent after {self.egress.requests} requests."
-                    " The answers so far are kept; raise evaluation.api.budget_usd and run the same command to go on."
-                )
-            self.egress.requests += 1
-            self.egress.rows.add(item.id)
-            self.egress.bytes += sum(len(m["content"].encode()) for m in prompt)
-
-    def _once(self, item: Item, prompt: Prompt) -> dict[str, Any]:
+    def _once(self, item: Item, prompt: Prompt, call: Call) -> _Reply:
         if item.choices and self.endpoint.label_mode != "chat":
-            return self._typed(item, prompt)
-        limit = 24 if item.choices else self.max_new_tokens
-        request: dict[str, Any] = {
-            "model": self.endpoint.model,
-            "messages": list(prompt),
-            "max_tokens": limit,
-            "temperature": 0,
-        }
-        if not self.endpoint.streaming:
-            done = self.client.chat.completions.create(**request)
-            choice = done.choices[0] if done.choices else None
-            text = choice.message.content if choice is not None and choice.message is not None else None
-            return {"text": text, "usage": done.usage, "model": done.model, "first_token_ms": None}
-        return self._streamed(request)
+            reply = self._typed(item, prompt, call)
+        elif self.endpoint.streaming:
+            reply = self._streamed(self._request(item, prompt), call)
+        else:
+            reply = _chat_reply(self._post("/chat/completions", self._request(item, prompt), call))
+        if self._is_repeated(item, reply):
+            from evaluation.transport import ResponseError
 
-    def _typed(self, item: Item, prompt: Prompt) -> dict[str, Any]:
+            raise ResponseError("repeated_answer", f"the server gave response {reply.id} to another item before")
+        return reply
+
+    def _request(self, item: Item, prompt: Prompt) -> dict[str, Any]:
+        limit = self._limit(item)
+        return {"model": self.endpoint.model, "messages": list(prompt), "max_tokens": limit, "temperature": 0}
+
+    def _post(self, path: str, body: dict[str, Any], call: Call) -> dict[str, Any]:
+        import httpx2
+
+        from evaluation.transport import TAG
+
+        response = self.client.post(path, body=body, cast_to=httpx2.Response, options={"headers": {TAG: call.tag}})
+        found = json.loads(response.content)
+        if not isinstance(found, dict):
+            raise TypeError(f"the server answered with {type(found).__name__}, not an object")
+        return found
+
+    def _is_repeated(self, item: Item, reply: _Reply) -> bool:
+        """Has another item had this response? Servers whose ids never differ say nothing about it."""
+        if not reply.id:
+            return False
+        with self._lock:
+            return self._ids.setdefault(reply.id, item.id) != item.id and len(self._ids) > 1
+
+    def _typed(self, item: Item, prompt: Prompt, call: Call) -> _Reply:
         """A label by the server's typed decision endpoint, with the probability of every label. No text is generated."""
         told, asked = prompt[0]["content"], prompt[-1]["content"]
+        model = self.endpoint.model
         if self.endpoint.label_mode == "decisions":
             question: Any = {"type": "choice", "instructions": told, "choices": [{"value": c} for c in item.choices]}
-            made = self.client.decisions.create(model=self.endpoint.model, input=asked, questions=[question])
-            answer: Any = made.answers[0]
-            chosen = str(answer.choice) if answer.type == "choice" else ""
-            found = {str(p.value): p.probability for p in answer.probabilities} if chosen else {}
-            tokens, model = made.usage.input_tokens, made.model
+            got = self._post("/decisions", {"model": model, "input": asked, "questions": [question]}, call)
+            made = got["answers"][0]
+            chosen = made["choice"] if made.get("type", "choice") == "choice" else None
+            found = {p["value"]: p["probability"] for p in made["probabilities"]} if chosen else {}
         else:
             question = {"type": "choice", "instructions": told, "criteria": dict.fromkeys(item.choices)}
-            body = {"model": self.endpoint.model, "state": asked, "questions": {"label": question}}
-            got: Any = self.client.post("/systemone", body=body, cast_to=object)
+            got = self._post("/systemone", {"model": model, "state": asked, "questions": {"label": question}}, call)
             chosen, found = got["answers"]["label"]["choice"], got["answers"]["label"]["probabilities"]
-            tokens, model = got["usage"]["input_tokens"], got["model"]
-        usage = SimpleNamespace(prompt_tokens=tokens, completion_tokens=0)
+        if chosen is not None and (chosen not in item.choices or not _are_probabilities(found, item.choices)):
+            raise ValueError("the server chose what was not offered, or gave no probabilities")
+        counted = _as_dict(got.get("usage")).get("input_tokens")
+        usage = read_usage({**_as_dict(got.get("usage")), "prompt_tokens": counted, "completion_tokens": 0})
         logprobs = {c: round(math.log(max(p, 1e-30)), 5) for c, p in found.items()}
-        return {"text": chosen, "usage": usage, "model": model, "first_token_ms": None, "logprobs": logprobs}
+        return _Reply(chosen, usage, _text(got.get("model")), _text(got.get("id")), logprobs=logprobs)
 
-    def _streamed(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _streamed(self, request: dict[str, Any], call: Call) -> _Reply:
+        from evaluation.transport import TAG
+
         began = time.perf_counter()
         parts: list[str] = []
         first: float | None = None
-        usage, model, finished = None, None, False
+        usage, model, response_id, finished = None, None, None, None
         with self.client.chat.completions.create(
-            **request, stream=True, stream_options={"include_usage": True}
+            **request, stream=True, stream_options={"include_usage": True}, extra_headers={TAG: call.tag}
         ) as stream:
             for chunk in stream:
                 usage, model = chunk.usage or usage, chunk.model or model
+                response_id = response_id or chunk.id
                 for choice in chunk.choices:
                     if choice.delta and choice.delta.content:
                         first = first or 1000 * (time.perf_counter() - began)
                         parts.append(choice.delta.content)
-                    finished = finished or choice.finish_reason is not None
-        if not finished:
+                    finished = finished or choice.finish_reason
+        if finished is None:
             raise ConnectionError("the stream ended before the answer did")
-        return {"text": "".join(parts), "usage": usage, "model": model, "first_token_ms": first}
+        counted = read_usage(usage.to_dict() if usage is not None else None)
+        return _Reply(_clean("".join(parts)), counted, _text(model), _text(response_id), finished, first)
 
-    def _answer(self, item: Item, found: dict[str, Any], elapsed_ms: float, attempt: int) -> Answer:
-        usage = found["usage"]
-        incoming = getattr(usage, "prompt_tokens", None)
-        outgoing = getattr(usage, "completion_tokens", None)
-        usd = self.prices.usd(usage) if incoming is not None and outgoing is not None else None
-        with self._lock:
-            self.egress.spent_usd += usd or Decimal(0)
-        said = text = (found["text"] or "").strip()
+    def _answer(
+        self, item: Item, reply: _Reply, call: Call, elapsed_ms: float, attempt: int, presumed: Decimal
+    ) -> Answer:
+        usd = self.prices.usd(as_usage(reply.usage)) if reply.usage is not None else None
+        said = (reply.text or "").strip()
+        text: str | None = said
         error = None if text else "empty_answer"
         if text and item.choices:
             text, error = read_choice(text, item.choices)
+        status = "answered" if error is None else error
+        presumed += self.guard.ended(call, status, usd, may_be_billed=True, model=reply.model)
+        mode = self.endpoint.label_mode if item.choices else "chat"
+        sampling = {"max_tokens": self._limit(item), "temperature": 0} if mode == "chat" else {}
         return Answer(
-            item.id, self.arm, text or None, error, said if item.choices else None, found.get("logprobs"), incoming, outgoing,
-            usd, elapsed_ms, found["first_token_ms"], None, attempt, found["model"],
+            item.id, self.arm, text or None, error,
+            said=said if item.choices else None,
+            choice_logprobs=reply.logprobs,
+            prompt_tokens=reply.usage["prompt_tokens"] if reply.usage else None,
+            completion_tokens=reply.usage["completion_tokens"] if reply.usage else None,
+            usd=usd,
+            latency_ms=elapsed_ms,
+            first_token_ms=reply.first_token_ms,
+            attempts=attempt,
+            model=reply.model,
+            usage=reply.usage,
+            parameters={"model": self.endpoint.model, "mode": mode, "streaming": self.endpoint.streaming, **sampling},
+            finish_reason=reply.finish_reason,
+            usd_presumed=presumed or None,
+            prices=self.prices.describe(),
+            response_id=reply.id,
         )  # fmt: skip
 
-    def _fault(self, e: Exception, attempt: int) -> tuple[str, float | None]:
-        """The fault's name and the pause before the next attempt; None where another attempt is useless."""
+    def _fault(self, e: Exception, attempt: int) -> _Fault:
+        """What an attempt's exception means. Re-raises what is no fault of the server."""
+        import httpx2
         import openai
 
+        from evaluation.transport import ResponseError
+
         pause = min(LONGEST_WAIT_S, self.endpoint.first_wait_s * 2 ** (attempt - 1)) * (1 + random.random() / 4)
+        causes = list(_causes(e))
+        for cause in causes:
+            match cause:
+                case EgressError():
+                    return _Fault("egress_refused", stop=ApiError(str(cause)))
+                case ResponseError():
+                    return _Fault(cause.status, wait_s=pause, may_be_billed=True)
+                case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout():
+                    return _Fault("connection_lost", wait_s=pause)  # nothing was sent, nothing is billed
+                case httpx2.TimeoutException() | openai.APITimeoutError():
+                    return _Fault("timeout", wait_s=pause, may_be_billed=True)
+                case openai.APIStatusError():
+                    return self._refusal(cause, pause)
+                case httpx2.TransportError() | ConnectionError():
+                    return _Fault("connection_lost", wait_s=pause, may_be_billed=True)
         match e:
-            case ApiError():
-                raise e
-            case openai.AuthenticationError() | openai.PermissionDeniedError():
-                raise ApiError(
-                    f"{self.endpoint.base_url} refuses the key (HTTP {e.status_code}). Set the variable named in evaluation.api.api_key_env."
-                ) from e
-            case openai.NotFoundError():
-                raise ApiError(
-                    f"{self.endpoint.base_url} has no model {self.endpoint.model!r} (HTTP 404: {_short(e)}). Correct evaluation.api.model."
-                ) from e
-            case openai.RateLimitError():
-                return "rate_limited", _retry_after(e) or pause
-            case openai.APITimeoutError():
-                return "timeout", pause
-            case openai.InternalServerError():
-                return "server_error", pause
-            case openai.BadRequestError() | openai.UnprocessableEntityError():
-                return f"refused: {_short(e)}", None
-            case openai.APIConnectionError() | ConnectionError():
-                return "connection_lost", pause
-            case openai.APIResponseValidationError() | openai.APIError() | ValueError() | KeyError() | TypeError():
-                return "unreadable_response", pause
-            case _ if type(e).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
-                return "connection_lost", pause
-            case _:
-                raise e
+            case openai.APIConnectionError():
+                return _Fault("connection_lost", wait_s=pause, may_be_billed=True)
+            case (
+                openai.APIError() | ValueError() | KeyError() | IndexError() | TypeError() | AttributeError() | RecursionError()
+            ):  # fmt: skip
+                return _Fault("unreadable_response", wait_s=pause, may_be_billed=True)
+        raise e
+
+    def _refusal(self, e: Any, pause: float) -> _Fault:
+        """What an HTTP status other than 200 means."""
+        where, status = self.endpoint.base_url, e.status_code
+        if status in (401, 403):
+            stop = f"{where} refuses the key (HTTP {status}). Set the variable named in evaluation.api.api_key_env."
+            return _Fault("key_refused", stop=ApiError(stop))
+        if status == 404:
+            stop = (
+                f"{where} has no model {self.endpoint.model!r} (HTTP 404: {_short(e)}). Correct evaluation.api.model."
+            )
+            return _Fault("no_model", stop=ApiError(stop))
+        if status == 402 or (status == 429 and "insufficient_quota" in _short(e)):
+            return _Fault("no_credit", stop=ApiError(f"{where} has no credit left (HTTP {status}: {_short(e)})."))
+        if status == 429:
+            return _Fault("rate_limited", wait_s=_retry_after(e) or pause)
+        if status >= 500 or status in (408, 409, 425):
+            # a gateway's time-out says nothing of what the server behind it did
+            return _Fault("server_error", wait_s=_retry_after(e) or pause, may_be_billed=status in (408, 504, 524))
+        if 300 <= status < 400:
+            to = e.response.headers.get("location", "nowhere")
+            return _Fault("refused", f"redirects to {to[:200]}, and redirects are not followed")
+        return _Fault("refused", _short(e))
+
+
+def _causes(e: BaseException | None) -> Iterator[BaseException]:
+    while e is not None:
+        yield e
+        e = e.__cause__ or e.__context__
+
+
+def _chat_reply(body: dict[str, Any]) -> _Reply:
+    """The reply in a chat completion's body. Raises TypeError, KeyError or ValueError where it has another shape."""
+    usage, model, response_id = read_usage(body.get("usage")), _text(body.get("model")), _text(body.get("id"))
+    choices = body["choices"]
+    if not isinstance(choices, list) or len(choices) > 1:
+        raise ValueError("the server gave several answers, or none that can be read")
+    if not choices:
+        return _Reply(None, usage, model, response_id)
+    message = choices[0]["message"] or {}
+    text = message.get("content") or message.get("refusal")
+    if text is not None and not isinstance(text, str):
+        raise TypeError(f"the answer is {type(text).__name__}, not text")
+    return _Reply(_clean(text or ""), usage, model, response_id, _text(choices[0].get("finish_reason")))
+
+
+def read_usage(raw: Any) -> dict[str, Any] | None:
+    """Token counts, where they are counts: NaN, fractions, negative numbers, or more cached than read are none."""
+    found = {k: v for k, v in _as_dict(raw).items() if _is_count(v)}
+    if "prompt_tokens" not in found or "completion_tokens" not in found:
+        return None
+    for name in ("prompt_tokens_details", "completion_tokens_details"):
+        details = {k: v for k, v in _as_dict(_as_dict(raw).get(name)).items() if _is_count(v)}
+        if details:
+            found[name] = details
+    cached = found.get("prompt_tokens_details", {}).get("cached_tokens", 0)
+    return found if cached <= found["prompt_tokens"] else None
+
+
+def as_usage(usage: dict[str, Any]) -> Any:
+    """Stored token counts in the shape that price lists read."""
+    return SimpleNamespace(**{k: as_usage(v) if isinstance(v, dict) else v for k, v in usage.items()})
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+
+
+def _are_probabilities(found: Any, choices: Sequence[str]) -> bool:
+    values = list(found.values())
+    return (
+        set(found) <= set(choices)
+        and all(isinstance(p, int | float) and 0 <= p <= 1.000001 for p in values)  # NaN is neither
+        and sum(values) <= 1.01
+    )
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return _clean(value)[:200] if isinstance(value, str) else None
+
+
+def _clean(text: str) -> str:
+    """Half surrogate pairs, which JSON can carry and UTF-8 cannot, become question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _short(e: Any) -> str:
-    return " ".join(f"{getattr(e, 'message', e)} {getattr(e, 'body', None) or ''}".split())[:300]
+    return _clean(" ".join(f"{getattr(e, 'message', e)} {getattr(e, 'body', None) or ''}".split())[:300])
 
 
 def _retry_after(e: Any) -> float | None:
+    """Seconds that the server asks to wait, from a number or a date; at most a minute."""
     value = e.response.headers.get("retry-after", "")
     try:
-        return min(LONGEST_WAIT_S, max(0.0, float(value)))
+        seconds = float(value)
     except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, TypeError):
+            return None
+    return min(LONGEST_WAIT_S, max(0.0, seconds))
 
 
 def read_choice(text: str, choices: Sequence[str]) -> tuple[str | None, str | None]:

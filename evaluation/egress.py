@@ -1,0 +1,377 @@
+"""The egress guard: the only way out of the machine.
+
+Before anything is sent, the policy says whether this row may go to this destination. Then the call is written to
+`egress.jsonl` with what it may cost at most, and only then it leaves; a second line says how it ended. So the file holds
+receipts and budget at once, and `kill -9` loses neither: a call without its second line counts at its worst case.
+
+Question: what does a request cost that brought no answer? The provider may have billed a time-out, a cut connection or an
+unreadable body, and never says. Choice: such calls count at their worst case (`presumed_usd`), refusals (429, 4xx, 5xx, no
+connection) at nothing. Price: the budget stops early on a bad network. Revisit when providers report usage by request id.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from fnmatch import fnmatch
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import urlsplit
+
+from data_prep.pii import core
+from data_prep.records import ChatMessage, Sensitivity, UserError
+from evaluation.offline import is_loopback
+from evaluation.results import Item, open_locked, read_lines, replaced
+
+# Kinds whose surrogates redaction makes so that they are told from somebody's: these can block.
+TELLABLE_KINDS = ("secret", "card", "iban", "ssn", "email", "phone", "ip", "mac")
+BLOCKED_KINDS = ("secret", "card", "iban", "ssn")
+NOBODYS_NETWORKS = tuple(map(ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")))
+FREE = Decimal(0)
+UNSETTLED = "no_end"  # killed while it was under way
+FIRST_CALLS = 8  # without a price from the first of them, more than one may be under way
+
+
+class EgressError(UserError):
+    """The policy forbids this destination."""
+
+
+class BudgetError(UserError):
+    """The next request might cost more than is left."""
+
+    def __init__(self, budget_usd: Decimal, requests: int, *, whole_run: bool) -> None:
+        super().__init__(f"the budget of {budget_usd} USD is spent after {requests} requests")
+        self.whole_run = whole_run
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What may leave, and where to.
+
+    destinations: hosts, `*` as in file names; None: wherever the recipe's sections point. Loopback is always allowed.
+    sensitivity: classes of rows that may leave; local_only never does.
+    blocked_kinds: personal data that keeps a row back where it is found in what would be sent; surrogates do not count.
+    """
+
+    destinations: tuple[str, ...] | None = None
+    sensitivity: tuple[Sensitivity, ...] = ("shareable",)
+    blocked_kinds: tuple[str, ...] = BLOCKED_KINDS
+
+    def check(self, url: str) -> None:
+        """Raises EgressError where this address may not be spoken to."""
+        host = urlsplit(url).hostname or ""
+        allowed = self.destinations
+        if is_loopback(host) or allowed is None or any(fnmatch(host, pattern.casefold()) for pattern in allowed):
+            return
+        raise EgressError(
+            f"{url}: {host or 'no host'} is not among egress.destinations ({', '.join(allowed) or 'none'});"
+            " nothing was sent. Add the host, or correct the address."
+        )
+
+    def reason_to_keep_back(self, item: Item, kinds: Mapping[str, int]) -> str | None:
+        """Why this row must not leave, as the error of its answer; None where it may. Unknown classes stay."""
+        if item.sensitivity == "local_only" or item.sensitivity not in self.sensitivity:
+            return f"{item.sensitivity}_not_sent"
+        found = sorted(k for k in kinds if k in self.blocked_kinds)
+        return f"pii_not_sent: {', '.join(found)}" if found else None
+
+
+def kinds_in(prompt: Sequence[ChatMessage]) -> dict[str, int]:
+    """Personal data in what would be sent, by kind; surrogates that can be told are not counted."""
+    found: Counter[str] = Counter()
+    for message in prompt:
+        found.update(_kinds_of(message["content"]))
+    return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=256)  # worked examples are the same in every prompt
+def _kinds_of(text: str) -> tuple[str, ...]:
+    return tuple(f.kind for f in core.find(text) if not _is_nobodys(f.kind, text[f.start : f.end]))
+
+
+def _is_nobodys(kind: str, value: str) -> bool:
+    """Is this a surrogate that data_prep.redact makes, or an address reserved for examples?"""
+    digits = "".join(c for c in value if c.isdigit())
+    match kind:
+        case "email":
+            return value.casefold().endswith(".example")
+        case "phone":
+            return digits[-7:].startswith(("55501", "000"))
+        case "ip":
+            return any(ip_address(value) in network for network in NOBODYS_NETWORKS)
+        case "mac":
+            return value.casefold().startswith("02:00:") and value.endswith("00:00:01")
+        case _:
+            return False
+
+
+@dataclass(slots=True)
+class Egress:
+    """What left the machine for one purpose: the sum of its receipts, earlier runs and retries included."""
+
+    purpose: str = ""
+    destination: str = ""
+    requests: int = 0
+    rows: set[str] = field(default_factory=set)
+    bytes: int = 0
+    spent_usd: Decimal = FREE  # what is presumed included
+    presumed_usd: Decimal = FREE
+    kinds: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+    models: set[str] = field(default_factory=set)
+    kept_back: dict[str, str] = field(default_factory=dict)  # item → reason
+
+    @property
+    def kept_back_local_only(self) -> list[str]:
+        return [item for item, reason in self.kept_back.items() if reason == "local_only_not_sent"]
+
+    def receipt(self) -> dict[str, Any]:
+        return {
+            "purpose": self.purpose,
+            "destination": self.destination,
+            "requests": self.requests,
+            "rows": len(self.rows),
+            "bytes": self.bytes,
+            "local_only_rows_kept_back": len(self.kept_back_local_only),
+            "kept_back": dict(sorted(Counter(r.partition(":")[0] for r in self.kept_back.values()).items())),
+            "kept_back_rows": sorted(self.kept_back),
+            "usd": str(self.spent_usd),
+            "presumed_usd": str(self.presumed_usd),
+            "kinds": dict(sorted(self.kinds.items())),
+            "statuses": dict(sorted(self.statuses.items())),
+            "models": sorted(self.models),
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+@dataclass(slots=True)
+class Call:
+    """One request that may leave: reserved, perhaps sent, and ended."""
+
+    number: int
+    purpose: str
+    item: str
+    model: str
+    kinds: dict[str, int]
+    reserved_usd: Decimal
+    destination: str = ""
+    sent: bool = False
+
+    @property
+    def tag(self) -> str:
+        """The request's X-Request-ID: servers that echo it prove whose answer it is."""
+        return f"freehold-{self.number}"
+
+
+@dataclass(slots=True)
+class _Purse:
+    """Money of one purpose, or of the whole run."""
+
+    budget_usd: Decimal | None = None
+    spent: Decimal = FREE
+    reserved: Decimal = FREE
+    dearest: Decimal = FREE
+    under_way: int = 0
+    ended: int = 0
+
+    def worst(self, estimate: Decimal) -> Decimal:
+        """A request may cost what it is estimated to at most, or what one already did."""
+        return max(estimate, self.dearest)
+
+    def takes(self, usd: Decimal) -> bool:
+        if self.budget_usd is None or not usd:  # no limit, or nothing here has a price
+            return True
+        if self.under_way and not self.dearest and self.ended < FIRST_CALLS:
+            return False  # the first answer shows what requests here really cost
+        fits = self.spent + self.reserved + usd <= self.budget_usd
+        return fits or (not self.under_way and self.spent < self.budget_usd)
+
+
+class Guard:
+    """The policy, the receipts and the budget of one command. Safe for many threads; the ledger is locked to one process.
+
+    budget_usd: over everything the ledger holds, earlier commands included.
+    """
+
+    def __init__(
+        self, policy: Policy | None = None, *, ledger: Path | None = None, budget_usd: Decimal | None = None
+    ) -> None:
+        self.policy = policy or Policy()
+        self.egress: dict[str, Egress] = {}
+        self._whole = _Purse(budget_usd)
+        self._purses: dict[str, _Purse] = {}
+        self._calls: dict[int, Call] = {}
+        self._next = 1
+        self._changed = threading.Condition()
+        self._ledger: TextIO | None = None
+        if ledger is not None:
+            self._ledger = open_locked(ledger)
+            try:
+                self._replay(ledger)
+            except BaseException:
+                self._ledger.close()
+                raise
+
+    def _replay(self, path: Path) -> None:
+        """Take up what earlier commands left; what a kill tore off was never sent, since a call is written first."""
+        lines = list(read_lines(path))
+        assert self._ledger is not None
+        if path.read_bytes().rpartition(b"\n")[2]:
+            self._ledger = replaced(self._ledger, path, "".join(json.dumps(r) + "\n" for r in lines))
+        for line in lines:
+            if "purpose" in line:
+                call = Call(
+                    line["call"], line["purpose"], line["row"], line["model"], line["kinds"],
+                    Decimal(line["reserved_usd"]), line["destination"],
+                )  # fmt: skip
+                self._purse(call.purpose).reserved += call.reserved_usd
+                self._whole.reserved += call.reserved_usd
+                self._begin(call, line["bytes"])
+            else:
+                call, usd = self._calls[line["call"]], Decimal(line["usd"])
+                self._learn(call, FREE if line["presumed"] else usd)
+                self._end(call, line["status"], usd, line["presumed"])
+        for call in list(self._calls.values()):
+            self._end(call, UNSETTLED, call.reserved_usd, presumed=True)
+            self._write({"call": call.number, "status": UNSETTLED, "usd": str(call.reserved_usd), "presumed": True})
+
+    def about(self, purpose: str) -> Egress:
+        """What left for this purpose so far."""
+        return self.egress.setdefault(purpose, Egress(purpose))
+
+    def spent(self, purpose: str) -> Decimal:
+        return self.about(purpose).spent_usd
+
+    def open_purse(self, purpose: str, budget_usd: Decimal, *, at_least: Decimal) -> None:
+        """Set a purpose's budget. at_least: what is known from elsewhere (stored answers) to be spent."""
+        purse = self._purse(purpose)
+        purse.budget_usd = budget_usd
+        unknown = max(FREE, at_least - purse.spent)
+        purse.spent += unknown
+        self._whole.spent += unknown
+        self.about(purpose).spent_usd = purse.spent
+
+    def _purse(self, purpose: str) -> _Purse:
+        return self._purses.setdefault(purpose, _Purse())
+
+    def reserve(
+        self,
+        purpose: str,
+        item: str,
+        *,
+        model: str,
+        kinds: dict[str, int],
+        worst_usd: Decimal,
+        stopped: threading.Event,
+    ) -> Call | None:
+        """Wait until this request fits into the budget with all that are under way; None where the run was stopped.
+
+        Raises BudgetError where nothing is under way any more and it still does not fit.
+        """
+        purse = self._purse(purpose)
+        with self._changed:
+            while not stopped.is_set():
+                usd = purse.worst(worst_usd)
+                if purse.takes(usd) and self._whole.takes(usd):
+                    return self._reserved(purpose, item, model, kinds, usd)
+                if not purse.under_way and not self._whole.under_way:
+                    tight = self._whole if purse.takes(usd) else purse
+                    assert tight.budget_usd is not None
+                    requests = sum(e.requests for e in self.egress.values())
+                    if tight is purse:
+                        requests = self.about(purpose).requests
+                    raise BudgetError(tight.budget_usd, requests, whole_run=tight is self._whole)
+                self._changed.wait(0.2)
+        return None
+
+    def _reserved(self, purpose: str, item: str, model: str, kinds: dict[str, int], usd: Decimal) -> Call:
+        call = Call(self._next, purpose, item, model, kinds, usd)
+        self._next += 1
+        self._calls[call.number] = call
+        for purse in (self._purse(purpose), self._whole):
+            purse.reserved += usd
+            purse.under_way += 1
+        return call
+
+    def leaving(self, tag: str, url: str, size: int) -> Call:
+        """The receipt, written before the first byte. Raises EgressError for what has none, or a forbidden destination."""
+        with self._changed:
+            call = self._calls.get(int(tag.rpartition("-")[2] or 0)) if tag.startswith("freehold-") else None
+            if call is None or call.sent:
+                raise EgressError(f"{url}: a request without a receipt was refused; nothing was sent")
+            self.policy.check(url)
+            parts = urlsplit(url)
+            call.destination = f"{parts.scheme}://{parts.netloc}"
+            self._write({
+                "call": call.number, "at": datetime.now(UTC).isoformat(timespec="milliseconds"), "purpose": call.purpose,
+                "destination": call.destination, "model": call.model, "row": call.item, "bytes": size,
+                "kinds": call.kinds, "reserved_usd": str(call.reserved_usd),
+            })  # fmt: skip
+            self._begin(call, size)
+        return call
+
+    def _begin(self, call: Call, size: int) -> None:
+        call.sent = True
+        self._next = max(self._next, call.number + 1)
+        self._calls[call.number] = call
+        egress = self.about(call.purpose)
+        egress.destination = call.destination
+        egress.requests += 1
+        egress.rows.add(call.item)
+        egress.bytes += size
+        egress.kinds.update(call.kinds)
+
+    def ended(self, call: Call, status: str, usd: Decimal | None, *, may_be_billed: bool, model: str | None) -> Decimal:
+        """How a call ended, and what it is presumed to have cost where the server does not say.
+
+        usd None: the server reported no usable count. Returns the presumed money, zero where the price is known.
+        """
+        with self._changed:
+            for purse in (self._purse(call.purpose), self._whole):
+                purse.under_way -= 1
+            if not call.sent:
+                del self._calls[call.number]
+                for purse in (self._purse(call.purpose), self._whole):
+                    purse.reserved -= call.reserved_usd
+                self._changed.notify_all()
+                return FREE
+            presumed = usd is None and may_be_billed
+            cost = (call.reserved_usd if presumed else FREE) if usd is None else usd
+            self._write({"call": call.number, "status": status, "usd": str(cost), "presumed": presumed})
+            self._learn(call, usd or FREE)
+            if model is not None:
+                self.about(call.purpose).models.add(model)
+            self._end(call, status, cost, presumed)
+            self._changed.notify_all()
+            return cost if presumed else FREE
+
+    def _learn(self, call: Call, usd: Decimal) -> None:
+        for purse in (self._purse(call.purpose), self._whole):
+            purse.dearest = max(purse.dearest, usd)
+
+    def _end(self, call: Call, status: str, usd: Decimal, presumed: bool) -> None:
+        del self._calls[call.number]
+        egress = self.about(call.purpose)
+        egress.statuses[status] += 1
+        egress.spent_usd += usd
+        egress.presumed_usd += usd if presumed else FREE
+        for purse in (self._purse(call.purpose), self._whole):
+            purse.reserved -= call.reserved_usd
+            purse.spent += usd
+            purse.ended += 1
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._ledger is not None:
+            self._ledger.write(json.dumps(line) + "\n")
+            self._ledger.flush()
+
+    def close(self) -> None:
+        if self._ledger is not None:
+            self._ledger.close()
