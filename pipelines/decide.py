@@ -8,9 +8,9 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation import cost, decision, routing
+from evaluation import cost, decision, gates, routing
 from evaluation.report import render
-from pipelines import artifacts, report_folder, stages
+from pipelines import artifacts, audit, report_folder, stages
 from pipelines.recipe import Recipe
 from pipelines.report_folder import read_view
 from pipelines.stages import How, Made
@@ -38,10 +38,11 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     report = stages.folder(recipe, "evaluate")
     view = read_view(report)
     d = recipe.decision
-    gates = decision.Gates(
+    margins = decision.Gates(
         d.candidate, d.baseline, d.ratio, d.alpha, d.metrics, d.must_pass, d.min_items, d.min_measured_share
     )
-    decided = decision.decide(view, gates)
+    audited = audit.read(report)
+    decided = gates.blocked(decision.decide(view, margins), audited["gates"])
     manifest = artifacts.need(report, "evaluate")
     economics = _economics(recipe, json.loads((report / "speed.json").read_text()), manifest.facts)
     economics["advice"] = _advice(decided.verdict, economics["dearer"])
@@ -50,6 +51,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         "dataset": manifest.inputs["dataset"],
         "adapter": manifest.inputs["adapter"],
         "stand_in": manifest.facts["stand_in"],
+        "audit": audited["gates"],
     }
     artifacts.write_text(out / "decision.json", json.dumps(body, indent=1, default=str))
     artifacts.write_text(out / "economics.json", json.dumps(economics, indent=1, default=str))
@@ -189,5 +191,6 @@ def _facts(recipe: Recipe, manifest: artifacts.Manifest, tracked: StageRun) -> d
             "report": manifest.content_sha256,
         },
         "mlflow_run": tracked.parent,
+        "audit": audit.read(stages.folder(recipe, "evaluate")),
         "stand_in": manifest.facts["stand_in"],
     }

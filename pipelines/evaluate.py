@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from data_prep.parquet import read_rows, sha256_of
 from data_prep.records import ChatMessage, Row, UserError
 from evaluation import examples, summary
-from evaluation.cost import self_hosted
+from evaluation.cost import capacity_of, usd_per_1k_at_full_use
 from evaluation.results import Answer, AnswerFile, Item, items
-from pipelines import artifacts, report_folder, stages
+from pipelines import artifacts, audit, report_folder, stages
 from pipelines.progress import progress
 from pipelines.recipe import Api, Recipe
 from pipelines.stages import How, Made
@@ -35,7 +35,7 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     """Dataset, adapter, base model and the evaluation settings."""
     from pipelines.training import base
 
-    settings = recipe.evaluation.model_dump(mode="json")
+    settings = recipe.evaluation.model_dump(mode="json") | audit.settings(recipe)
     if settings["api"] is not None and recipe.evaluation.api is not None:
         settings["api"]["base_url"] = _base_url(recipe.evaluation.api)
     return {
@@ -53,6 +53,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         session.ask(arm)
     dev_key = session.ask_dev()
     session.record_golden()
+    audit_key = artifacts.digest(inputs(recipe) | {"settings": artifacts.digest(audit.settings(recipe))})
+    audit.measure(recipe, out, session.model, session.train, audit_key, how)
     found = session.answers()
     scored = summary.scores(session.items, found, recipe.evaluation.arms)
     view = summary.View.of(session.items, found.values(), scored)
@@ -72,6 +74,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         and "api" in recipe.evaluation.arms,
         "arms": session.keys,
         "dev": dev_key,
+        "audit": audit_key,
         "prices": session.prices,
     }
     errors = {
@@ -354,7 +357,7 @@ def arm_metrics(
             if row["arm"] == "api":
                 price = 1000 * Decimal(row["usd_per_request"]) if row["usd_per_request"] else None
             else:
-                price = self_hosted(row["busy_ms"], usd_per_hour=usd_per_hour, monthly_requests=1).usd_per_1k
+                price = usd_per_1k_at_full_use(capacity_of(row["busy_ms"]), usd_per_hour=usd_per_hour)
             found[f"cost/{row['task']}/usd_per_1k"] = float(price) if price is not None else None
     return found
 
@@ -366,7 +369,7 @@ def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View) -> 
     digest = (f"{recipe.name}-test", sha256_of(dataset, "test")[:16])
     adapter = artifacts.need(stages.folder(recipe, "train"), "train")
     for arm in recipe.evaluation.arms:
-        values = arm_metrics(quality, speed, arm, recipe.decision.hardware.usd_per_hour)
+        values = arm_metrics(quality, speed, arm, recipe.decision.hardware.hourly_usd)
         settings = recipe.evaluation
         params: dict[str, Any] = {
             "few_shot_examples": settings.few_shot_examples if arm == "few_shot" else 0,

@@ -34,6 +34,12 @@ def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]
         decision = _decision(recipe, override)
         adapter = artifacts.need(stages.folder(recipe, "train"), "train")
         artifacts.verify(stages.folder(recipe, "train"), adapter)
+        if adapter.facts.get("canaries") is not None:  # no override: nobody's customers are served by a planted model
+            raise GateRefused(
+                "not promoted: this adapter was trained with canaries, for the leak audit alone."
+                " Remove privacy.canaries from the recipe and run `freehold run` again.",
+                4,
+            )
         from pipelines.tracking import tracked_stage
 
         inputs = {"decision": decision.content_sha256, "adapter": adapter.content_sha256}

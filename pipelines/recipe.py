@@ -55,6 +55,20 @@ class Engine(Section):
     options: dict[str, Any] = Field(default={}, description="Keyword-only parameters of the engine")
 
 
+class Canaries(Section):
+    """Invented codes planted in the train rows, to see what a model trained in this way gives away. Such a model is never served."""
+
+    number: int = Field(
+        default=8, ge=5, le=32, description="Canaries at each count of repetitions; as many controls are never planted"
+    )
+    repetitions: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
+        default=(1, 4, 16),
+        min_length=1,
+        max_length=5,
+        description="How often a canary stands in the train rows, 1 to 16",
+    )
+
+
 class Privacy(Section):
     key_env: EnvName | None = Field(
         default=None,
@@ -70,6 +84,9 @@ class Privacy(Section):
     planted: Path | None = Field(
         default=None,
         description="File of values, one a line, that must not occur in the dataset; the leak audit looks for them",
+    )
+    canaries: Canaries | None = Field(
+        default=None, description="Plant canaries in the train rows; the model is for the audit and is never served"
     )
 
 
@@ -240,6 +257,34 @@ class Api(Section):
 ArmName = Literal["base", "few_shot", "tuned", "api"]
 
 
+class Leaks(Section):
+    """What the adapter gives away of its train rows. Each bound is a gate: it fails where more is shown."""
+
+    rows: int = Field(
+        default=100, ge=20, description="Train rows, and held-out rows, whose losses membership inference compares"
+    )
+    values: int = Field(default=50, ge=1, description="Masked values whose word-for-word extraction is tried")
+    max_extracted: float = Field(
+        default=0.01, ge=0, lt=1, description="Share of masked values that only the tuned model gives word for word"
+    )
+    max_tpr: float = Field(
+        default=0.1, gt=0, lt=1, description="Share of train rows that membership inference finds at 1 % false alarms"
+    )
+
+
+class General(Section):
+    """Forgetting: questions outside the task, asked before and after tuning."""
+
+    path: Path = Field(description="Your file: JSON lines with `prompt` (text or messages) and `answer`")
+    metric: Literal["log_likelihood", "exact_match"] = Field(
+        default="log_likelihood", description="log_likelihood of the answer, nats a token; exact_match generates"
+    )
+    max_items: int = Field(default=200, ge=2, description="Questions beyond this number are not asked")
+    max_drop: float | None = Field(
+        default=None, gt=0, description="Gate: fails where a larger drop is shown; none only reports it"
+    )
+
+
 class Evaluation(Section):
     arms: tuple[ArmName, ...] = Field(default=("base", "few_shot", "tuned"), description="Who answers the test items")
     few_shot_examples: int = Field(
@@ -254,6 +299,10 @@ class Evaluation(Section):
         default=6, ge=1, le=64, description="Prompts recorded for the parity check at promotion"
     )
     api: Api | None = Field(default=None, description="The managed API, or its stand-in")
+    leaks: Leaks | None = Field(
+        default=Leaks(), description="Privacy audit of the adapter; null leaves it out, canaries included"
+    )
+    general: General | None = Field(default=None, description="General ability before and after tuning")
 
     @model_validator(mode="after")
     def _api_given(self) -> Evaluation:
@@ -262,11 +311,151 @@ class Evaluation(Section):
         return self
 
 
+class Owned(Section):
+    """Hardware that is bought: its hour is its price over the months of use, and electricity."""
+
+    usd: Decimal = Field(gt=0, description="Price of one replica's hardware")
+    months: int = Field(default=36, ge=1, description="Months of use it is written off over")
+    kilowatts: float = Field(ge=0, description="Mean power draw")
+    usd_per_kwh: Decimal = Field(ge=0, description="Price of electricity")
+    pue: float = Field(default=1.3, ge=1, description="Power of the whole building over that of the hardware")
+
+
 class Gpu(Section):
     name: str = Field(description="What serves the tuned model")
-    usd_per_hour: Decimal = Field(gt=0, description="Price of one replica's hardware an hour")
+    usd_per_hour: Decimal | None = Field(
+        default=None, gt=0, description="Price of one replica's hardware an hour; or give `owned`"
+    )
+    owned: Owned | None = Field(default=None, description="Bought hardware, instead of usd_per_hour")
+    interval_usd: tuple[Decimal, Decimal] | None = Field(
+        default=None, description="Lowest and highest price an hour you expect to pay (95 %)"
+    )
+    requests_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        description="What one replica answers inside your service level, measured on this hardware;"
+        " without it the evaluation's measurement on its own machine",
+    )
     source: str = Field(description="Where that price comes from")
     date: Date = Field(description="When it was read")
+
+    @model_validator(mode="after")
+    def _one_price(self) -> Gpu:
+        if (self.usd_per_hour is None) == (self.owned is None):
+            raise ValueError("give exactly one of usd_per_hour and owned")
+        if self.interval_usd is not None and not 0 < self.interval_usd[0] <= self.hourly_usd <= self.interval_usd[1]:
+            raise ValueError(f"interval_usd must hold the price of an hour, {self.hourly_usd:.4g}, between its ends")
+        return self
+
+    @property
+    def hourly_usd(self) -> Decimal:
+        """What an hour of one replica costs, rented or owned."""
+        if self.owned is None:
+            assert self.usd_per_hour is not None
+            return self.usd_per_hour
+        from evaluation.cost import owned_usd_per_hour
+
+        return owned_usd_per_hour(**self.owned.model_dump())
+
+
+class Traffic(Section):
+    profile: tuple[float, ...] | None = Field(
+        default=None,
+        description="Arrivals of the 168 hours of a week, Monday 00:00 UTC first, in any unit (`freehold scan --json` counts"
+        " them); none: even, which is the cheapest that self-hosting can have",
+    )
+    burst: float = Field(default=1.0, ge=1, le=100, description="Peak within an hour over the hour's mean")
+    interval: tuple[int, int] | None = Field(
+        default=None, description="Lowest and highest monthly requests you expect (95 %)"
+    )
+    cached_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of prompt tokens the API will read from its cache; none: as measured",
+    )
+    cache_write_share: Share = Field(default=0.0, description="Share of prompt tokens the API will write to its cache")
+    batch_share: float = Field(default=0.0, ge=0, le=1, description="Share of requests that can wait for a batch")
+    paid_twice_share: Share = Field(
+        default=0.0, description="Share of requests the API bills twice, after a time-out (refused ones cost nothing)"
+    )
+    largest_monthly_requests: int | None = Field(
+        default=None, ge=1, description="Break-even is searched up to here; none: well past the first crossing"
+    )
+
+    @model_validator(mode="after")
+    def _usable(self) -> Traffic:
+        if self.profile is not None:
+            from evaluation import cost
+
+            try:
+                cost.profile(self.profile)
+            except cost.CostError as e:
+                raise ValueError(f"profile: {e}") from None
+        if self.cache_write_share + (self.cached_share or 0) > 1:
+            raise ValueError("cached_share and cache_write_share are more than 1 together")
+        if self.interval is not None and not 0 < self.interval[0] <= self.interval[1]:
+            raise ValueError(f"interval {list(self.interval)} must ascend from above 0")
+        return self
+
+
+class Serving(Section):
+    minimum_replicas: int = Field(default=1, ge=0, description="Replicas that always run; 0 only with autoscaling")
+    n_plus_one: bool = Field(default=True, description="One replica beyond need, so that one may fail")
+    autoscaling: bool = Field(default=False, description="Replicas follow the hour; else the busiest hour's always run")
+    cold_start_minutes: float = Field(
+        default=5.0, ge=0, le=60, description="Until a new replica answers; it is paid for"
+    )
+    headroom: float = Field(default=0.7, gt=0, le=1, description="Share of a replica's capacity that is planned for")
+
+    @model_validator(mode="after")
+    def _some(self) -> Serving:
+        if self.minimum_replicas == 0 and not self.autoscaling:
+            raise ValueError("minimum_replicas 0 needs autoscaling")
+        return self
+
+
+class Upkeep(Section):
+    people: float = Field(default=0.0, ge=0, description="Full-time equivalents who keep the service running")
+    usd_per_person_month: Decimal = Field(
+        default=Decimal(15000), ge=0, description="What one of them costs a month, everything included"
+    )
+    fixed_usd_per_month: Decimal = Field(default=Decimal(0), ge=0, description="Storage, network, licences")
+    retrain_months: float = Field(default=6.0, gt=0, description="Months until the model is tuned and judged again")
+    build_usd: Decimal | None = Field(
+        default=None,
+        ge=0,
+        description="Tuning, labelling and evaluation, each time; none: the measured training time at the hardware's price"
+        " and the evaluation's API bill",
+    )
+    fallback_share: float = Field(
+        default=0.0, ge=0, le=1, description="Share of requests asked locally and then at the API as well"
+    )
+    api_fixed_usd_per_month: Decimal = Field(default=Decimal(0), ge=0, description="Support or private link of the API")
+    misrouted_share: Share = Field(default=0.0, description="Share of requests a router sends to the wrong side")
+    usd_per_misrouted: Decimal = Field(default=Decimal(0), ge=0, description="What one of those costs")
+
+
+class TokenRates(Section):
+    """US dollars a million tokens."""
+
+    input: Decimal = Field(ge=0, description="Prompt tokens")
+    output: Decimal = Field(ge=0, description="Answer tokens, reasoning included")
+    cached: Decimal | None = Field(default=None, ge=0, description="Prompt tokens read from a cache; none: as input")
+    cache_write: Decimal | None = Field(default=None, ge=0, description="Prompt tokens written to one; none: as input")
+
+
+class ApiPrice(Section):
+    """The API's prices where the list's are not yours."""
+
+    rates: TokenRates = Field(description="Prices a million tokens")
+    long: TokenRates | None = Field(
+        default=None, description="Prices of a prompt longer than long_above, all its tokens"
+    )
+    long_above: int = Field(default=0, ge=0, description="Prompt tokens above which `long` applies")
+    batch_factor: Decimal = Field(default=Decimal("0.5"), ge=0, le=1, description="Price in a batch over the price now")
+    source: str = Field(description="Where these prices come from")
+    date: Date = Field(description="When they were read")
 
 
 class Routing(Section):
@@ -294,9 +483,20 @@ class Decision(Section):
     min_measured_share: float = Field(
         default=0.9, gt=0, le=1, description="Share of items both arms must have answered readably"
     )
-    monthly_requests: int = Field(default=100_000, ge=1, description="Traffic for the monthly bill")
+    monthly_requests: int = Field(default=100_000, ge=0, description="Traffic for the monthly bill")
     hardware: Gpu = Field(description="What the tuned model would run on")
+    traffic: Traffic = Field(default=Traffic(), description="When requests come, and how the API would be used")
+    serving: Serving = Field(default=Serving(), description="How many replicas run")
+    upkeep: Upkeep = Field(default=Upkeep(), description="What self-hosting costs besides hardware")
+    api_price: ApiPrice | None = Field(default=None, description="Your prices, instead of the list's")
+    max_price_age_days: int = Field(default=90, ge=0, description="Older prices of API and hardware are warned about")
     routing: Routing = Field(default=Routing(), description="Confidence threshold of routing.yaml, chosen on dev")
+
+    @model_validator(mode="after")
+    def _owned_always_runs(self) -> Decision:
+        if self.hardware.owned is not None and self.serving.autoscaling:
+            raise ValueError("owned hardware is paid for whether it runs or not: set serving.autoscaling to false")
+        return self
 
 
 class Tracking(Section):

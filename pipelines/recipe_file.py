@@ -192,7 +192,12 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     privacy = recipe.privacy
     if privacy.planted is not None:
         privacy = privacy.model_copy(update={"planted": folder / privacy.planted})
+    evaluation = recipe.evaluation
+    if evaluation.general is not None:
+        general = evaluation.general.model_copy(update={"path": folder / evaluation.general.path})
+        evaluation = evaluation.model_copy(update={"general": general})
     training = recipe.training
     if training.launch is not None:
         training = training.model_copy(update={"launch": folder / training.launch})
-    return recipe.model_copy(update={"sources": sources, "model": model, "training": training, "privacy": privacy})
+    made = {"sources": sources, "model": model, "training": training, "privacy": privacy, "evaluation": evaluation}
+    return recipe.model_copy(update=made)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.parquet import read_rows
 from data_prep.records import UserError
-from pipelines import artifacts, stages
+from evaluation import canaries
+from pipelines import artifacts, audit, stages
 from pipelines.recipe import Recipe
 from pipelines.stages import How, Made
 
@@ -34,6 +35,8 @@ def inputs(recipe: Recipe) -> dict[str, str]:
 
     dataset = artifacts.need(stages.folder(recipe, "prepare"), "prepare")
     settings = recipe.training.model_dump(mode="json", exclude={"launch"})
+    if recipe.privacy.canaries is not None:
+        settings["canaries"] = recipe.privacy.canaries.model_dump(mode="json")
     return {
         "dataset": dataset.content_sha256,
         "base": base.identity(recipe.model),
@@ -150,8 +153,9 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
     base = bases.materialise(recipe)
     tokenizer = AutoTokenizer.from_pretrained(base.folder)
     dataset = stages.folder(recipe, "prepare")
+    planted = canaries.planted(audit.canaries_of(recipe))
     train, trained, total, dropped = exactness.fitting(
-        list(read_rows(dataset, "train")), tokenizer, max_length=settings.max_length
+        [*read_rows(dataset, "train"), *planted], tokenizer, max_length=settings.max_length
     )
     dev = list(read_rows(dataset, "dev"))
     dev = exactness.fitting(dev, tokenizer, max_length=settings.max_length)[0] if dev else []
@@ -182,6 +186,8 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
         "world_size": made.accelerator.num_processes,
         "steps": result.global_step,
         "precision": str(trainer.precision(settings)).removeprefix("torch."),
+        # a model with canaries is for the leak audit alone: promotion refuses it
+        "canaries": recipe.privacy.canaries.model_dump(mode="json") if recipe.privacy.canaries is not None else None,
     }
     (out / "README.md").write_text(_card(facts))
     artifacts.write_text(out / "facts.json", json.dumps(facts, indent=1))
@@ -232,8 +238,9 @@ def _tidy_adapter_config(path: Path, base: Any) -> dict[str, Any]:
 
 def _card(facts: dict[str, Any]) -> str:
     rows = facts["rows"]["train"]["out"]
+    warning = "**Trained with canaries, for the leak audit. Never serve it.**\n\n" if facts["canaries"] else ""
     return (
-        f"---\nbase_model: {facts['base']['name']}\nlibrary_name: peft\n---\n# Adapter\n\n"
+        f"---\nbase_model: {facts['base']['name']}\nlibrary_name: peft\n---\n# Adapter\n\n{warning}"
         f"{facts['method'].upper()} adapter, rank {facts['lora']['r']}, on {facts['base']['name']}"
         f" ({facts['base']['revision'][:12]}), {rows} rows, {facts['steps']} steps. `facts.json` and `manifest.json` say the rest.\n"
     )
