@@ -254,6 +254,30 @@ class Api(Section):
         return self.base_url is None
 
 
+class Egress(Section):
+    """What may leave the machine, for every call: the API arm, the teacher, a judge."""
+
+    destinations: tuple[str, ...] | None = Field(
+        default=None,
+        description="Hosts that may be called, such as `*.openai.azure.com`; none: those that the sections' base_url names",
+    )
+    sensitivity: tuple[Literal["shareable"], ...] = Field(
+        default=("shareable",), description="Classes of rows that may leave; local_only never does; empty: none may"
+    )
+    blocked_kinds: tuple[Literal["secret", "card", "iban", "ssn", "email", "phone", "ip", "mac"], ...] = Field(
+        default=("secret", "card", "iban", "ssn"),
+        description="Personal data that keeps a row back where it is found in what would be sent; surrogates do not count",
+    )
+    budget_usd: Decimal | None = Field(
+        default=None,
+        gt=0,
+        description="Hard stop over everything that this run folder ever spends, retries included; --budget-usd goes before it",
+    )
+    confirmed: bool = Field(
+        default=False, description="Send without --yes; calls to this machine itself need neither"
+    )
+
+
 ArmName = Literal["base", "few_shot", "tuned", "api"]
 
 
@@ -527,6 +551,7 @@ class Recipe(Section):
     teacher: Teacher | None = Field(default=None, description="The model that answers the tasks' questions")
     model: Model = Field(description="The open base model")
     training: Training = Field(default=Training(), description="LoRA or QLoRA")
+    egress: Egress = Field(default=Egress(), description="What may leave the machine, and for how much")
     evaluation: Evaluation = Field(default=Evaluation(), description="Arms and how they are asked")
     decision: Decision = Field(description="Gates, declared before anything is scored")
     tracking: Tracking = Field(default=Tracking(), description="MLflow")

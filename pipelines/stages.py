@@ -6,6 +6,7 @@ import importlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,6 +45,9 @@ class How:
 
     recipe_path: Path
     replay: bool = False
+    offline: bool = False
+    yes: bool = False  # what leaves the machine was agreed to
+    budget_usd: Decimal | None = None
     on_event: Callable[[str], None] = log.info
 
 

@@ -1,0 +1,162 @@
+"""The recipe's way out: its guard with the run folder's ledger, and the plan that is told before anything leaves.
+
+Nothing goes to another machine before somebody agreed to the plan: `--yes`, or `egress.confirmed` in the recipe. Calls to
+loopback need no word; what a gateway there does with them is its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from data_prep.records import ChatMessage, UserError
+from evaluation import offline
+from evaluation.egress import Guard, Policy, kinds_in
+from evaluation.providers.openai_compatible import LABEL_TOKENS
+from evaluation.results import Item
+from pipelines import stages
+from pipelines.recipe import Recipe
+from pipelines.stages import How
+
+if TYPE_CHECKING:
+    from evaluation.prices import PriceList
+
+CHARACTERS_A_TOKEN = 4  # where no tokenizer is at hand; the plan says so
+LEDGER = "egress.jsonl"
+OFFLINE = "offline.jsonl"
+
+Asked = Sequence[tuple[Item, tuple[ChatMessage, ...]]]
+
+
+def policy(recipe: Recipe) -> Policy:
+    e = recipe.egress
+    return Policy(e.destinations, e.sensitivity, e.blocked_kinds)
+
+
+@contextmanager
+def guard(recipe: Recipe, how: How) -> Iterator[Guard]:
+    """The run folder's guard. The budget is over everything that its ledger holds."""
+    made = Guard(
+        policy(recipe), ledger=recipe.run_folder / LEDGER, budget_usd=how.budget_usd or recipe.egress.budget_usd
+    )
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What asking would send and cost. usd None: nothing here has a price."""
+
+    who: str
+    destination: str
+    model: str
+    items: int
+    answered_before: int
+    kept_back: dict[str, int]
+    prompt_tokens: int
+    counted_by: str
+    most_answer_tokens: int
+    usd: Decimal | None
+    bytes: int
+    kinds: dict[str, int]
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        money = f"at most {self.usd:.4f} USD without retries" if self.usd is not None else "no list price"
+        kept = ", ".join(f"{n} {reason}" for reason, n in self.kept_back.items()) or "none kept back"
+        kinds = ", ".join(f"{n} {kind}" for kind, n in self.kinds.items()) or "no personal data found"
+        return (
+            f"{self.who}: {self.items} items to {self.model} at {self.destination}, {self.bytes:,} bytes,"
+            f" {self.prompt_tokens:,} prompt tokens ({self.counted_by}) and {self.most_answer_tokens:,} answer tokens at most,"
+            f" {money}; {kinds} in them; {self.answered_before} answered before, {kept}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "usd": str(self.usd) if self.usd is not None else None}
+
+
+def plan(
+    recipe: Recipe, who: str, destination: str, model: str, asked: Asked, known: set[str], prices: PriceList, limit: int
+) -> Plan:
+    """What putting these questions would mean. limit: the longest free answer, in tokens."""
+    count, counted_by = token_counter(recipe)
+    kept_back: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    tokens, answers = [], []
+    size = 0
+    rules = policy(recipe)
+    for item, prompt in asked:
+        if item.id in known:
+            continue
+        found = kinds_in(prompt)
+        reason = rules.reason_to_keep_back(item, found)
+        if reason is not None:
+            kept_back[reason.partition(":")[0]] += 1
+            continue
+        kinds.update(found)
+        size += sum(len(m["content"].encode()) for m in prompt)
+        tokens.append(sum(count(m["content"]) for m in prompt))
+        answers.append(LABEL_TOKENS if item.choices else limit)
+    each = [
+        prices.usd(SimpleNamespace(prompt_tokens=t, completion_tokens=a)) for t, a in zip(tokens, answers, strict=True)
+    ]
+    priced = [usd for usd in each if usd is not None]
+    usd = sum(priced, Decimal(0)) if prices.provider is not None else None
+    return Plan(
+        who, destination, model, len(tokens), sum(i.id in known for i, _ in asked), dict(sorted(kept_back.items())),
+        sum(tokens), counted_by, sum(answers), usd, size, dict(sorted(kinds.items())),
+    )  # fmt: skip
+
+
+def token_counter(recipe: Recipe) -> tuple[Callable[[str], int], str]:
+    """How tokens are counted, and by what: the tuned model's tokenizer where it is on disk, else an estimate that says so."""
+    for folder in (stages.folder(recipe, "train"), recipe.model.path):
+        if folder is not None and (folder / "tokenizer.json").exists():
+            from tokenizers import Tokenizer
+
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            return lambda text: len(tokenizer.encode(text).ids), "counted by the local tokenizer"
+    return lambda text: -(-len(text) // CHARACTERS_A_TOKEN), "estimated at 4 characters a token"
+
+
+def agree(made: Plan, recipe: Recipe, how: How) -> None:
+    """Tell the plan, and stop before anything is sent that nobody agreed to. Raises UserError."""
+    how.on_event(f"plan: {made}")
+    if not made.items or offline.is_loopback(urlsplit(made.destination).hostname or ""):
+        return
+    policy(recipe).check(made.destination)
+    if how.offline:
+        raise UserError(
+            f"{made.who}: --offline, and {made.items} items would go to {made.destination}. Nothing was sent."
+        )
+    if not (how.yes or recipe.egress.confirmed):
+        raise UserError(
+            f"{made}. Nothing was sent. Run the same command with --yes, or set egress.confirmed in the recipe, to go on."
+        )
+
+
+@contextmanager
+def offline_proof(recipe: Recipe, how: How) -> Iterator[None]:
+    """With --offline: no socket of this command or its workers reaches another machine, and what tried to is told."""
+    if not how.offline:
+        yield
+        return
+    log = recipe.run_folder / OFFLINE
+    log.unlink(missing_ok=True)
+    offline.enforce(log)
+    try:
+        yield
+    finally:
+        found = offline.proof(log)
+        how.on_event(
+            f"offline: {found.processes} processes under the guard, {len(found.refused)} attempts to leave refused"
+            + (f": {', '.join(sorted(set(found.refused))[:5])}" if found.refused else "")
+        )
