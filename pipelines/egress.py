@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -123,8 +124,12 @@ def token_counter(recipe: Recipe) -> tuple[Callable[[str], int], str]:
             from tokenizers import Tokenizer
 
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            return lambda text: len(tokenizer.encode(text).ids), "counted by the local tokenizer"
+            return partial(_tokens, tokenizer), "counted by the local tokenizer"
     return lambda text: -(-len(text) // CHARACTERS_A_TOKEN), "estimated at 4 characters a token"
+
+
+def _tokens(tokenizer: Any, text: str) -> int:
+    return len(tokenizer.encode(text).ids)
 
 
 def agree(made: Plan, recipe: Recipe, how: How) -> None:
