@@ -260,11 +260,14 @@ ABOUT_PUBLIC = re.compile(
 )
 
 
+DIGIT = re.compile(r"\d")
+
+
 def particulars(text: str) -> dict[str, str]:
     """Identifiers, amounts and dates in the text: as compared → as written. What numbers public things (bugs, error codes,
     versions, standards) and what stands in an address is left out.
     """
-    if not any(c.isdigit() for c in text):
+    if DIGIT.search(text) is None:
         return {}
     text = URL.sub(" ", LINK.sub(lambda m: f" {m[2]} ", text))
     found = {m[0]: _value(re.sub(r"[^\d.,']", "", m[0]).strip(".,'")) for m in AMOUNT.finditer(text)}

@@ -45,6 +45,8 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 def without_accents(text: str) -> str:
+    if text.isascii():
+        return text
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 

@@ -17,6 +17,9 @@ import msgspec
 from data_prep.records import Dropped, Pointer, Tally
 from data_prep.sources._files import sort_key
 
+MESSAGE = " INTO messages (ticket, sent, id, payload, file, at) VALUES (?, ?, ?, ?, ?, ?)"
+TOGETHER = 1000  # messages that are written at once
+
 Stored = tuple[Any, Pointer]  # an object of the export and where it stands
 
 
@@ -29,6 +32,7 @@ class ThreadStore:
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
+        self._waiting: list[tuple[str, str, str, bytes, str, str]] = []
         self._folder = tempfile.TemporaryDirectory(prefix="freehold-threads-")
         self._db = sqlite3.connect(Path(self._folder.name) / "threads.sqlite")
         self._db.executescript(
@@ -65,11 +69,22 @@ class ThreadStore:
         if ticket in (None, ""):
             self._tally.drop(Dropped("message_without_ticket", where))
             return
-        insert = " INTO messages (ticket, sent, id, payload, file, at) VALUES (?, ?, ?, ?, ?, ?)"
-        row = (str(ticket), sort_key(sent), str(id), msgspec.json.encode(payload), where.file, where.at)
-        if self._db.execute("INSERT OR IGNORE" + insert, row).rowcount == 0:
-            self._tally.drop(Dropped("duplicate_message_id", where, str(id)))
-            self._db.execute("INSERT OR REPLACE" + insert, row)
+        self._waiting.append((str(ticket), sort_key(sent), str(id), msgspec.json.encode(payload), where.file, where.at))
+        if len(self._waiting) == TOGETHER:
+            self._store_messages()
+
+    def _store_messages(self) -> None:
+        """Write what waits: at once where no id occurs twice, else one by one, to count and replace."""
+        rows, self._waiting = self._waiting, []
+        last, before = self._db.execute("SELECT max(n) FROM messages").fetchone()[0] or 0, self._db.total_changes
+        self._db.executemany("INSERT OR IGNORE" + MESSAGE, rows)
+        if self._db.total_changes - before == len(rows):
+            return
+        self._db.execute("DELETE FROM messages WHERE n > ?", (last,))
+        for row in rows:
+            if self._db.execute("INSERT OR IGNORE" + MESSAGE, row).rowcount == 0:
+                self._tally.drop(Dropped("duplicate_message_id", Pointer(row[4], row[5]), row[2]))
+                self._db.execute("INSERT OR REPLACE" + MESSAGE, row)
 
     def add_person(self, id: Any, payload: Any) -> None:
         self._db.execute("INSERT OR REPLACE INTO people VALUES (?, ?)", (str(id), msgspec.json.encode(payload)))
@@ -93,6 +108,7 @@ class ThreadStore:
 
     def threads(self) -> Iterator[tuple[str, Stored, list[Stored]]]:
         """Every ticket by id with its messages in time order; then the messages without a ticket are counted."""
+        self._store_messages()
         self._db.execute("CREATE INDEX by_ticket ON messages (ticket, sent, n)")
         self._db.execute("CREATE INDEX facts_by_ticket ON facts (ticket)")
         messages = self._db.cursor()
