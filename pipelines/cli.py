@@ -13,6 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,30 @@ app = typer.Typer(
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file; see recipes/.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, logs on stderr.")]
 Replay = Annotated[bool, typer.Option("--replay", help="Only stored answers: opens no socket.")]
+
+
+def _usd(text: str) -> Decimal:
+    """A positive amount of money."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not amount.is_finite() or amount <= 0:
+        raise typer.BadParameter(f"{text!r} is no amount of US dollars above 0, such as 2.50")
+    return amount
+
+
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Refuse every socket to another machine, in workers as well, and count them.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Send what the plan says; without it nothing leaves this machine.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent, where, and what it may cost.")]
+Budget = Annotated[
+    Decimal | None,
+    typer.Option(
+        "--budget-usd", parser=_usd, metavar="USD", help="Hard stop over all that this run folder ever spends."
+    ),
+]
 
 
 # Libraries talk of their own progress and of what they will change one day; a user of this command can act on neither.
@@ -185,10 +210,26 @@ def settings() -> None:
     print(reference())
 
 
-def _stage(name: str, path: Path, *, replay: bool = False) -> Any:
+def _stage(name: str, path: Path, **how: Any) -> Any:
     from pipelines import stages
 
-    return stages.run(name, _load(path), stages.How(path, replay=replay))
+    if not how.get("offline"):
+        return stages.run(name, _load(path), stages.How(path, **how))
+    from pipelines import egress
+
+    loaded, chosen = _load(path), stages.How(path, **how)
+    with egress.offline_proof(loaded, chosen):
+        return stages.run(name, loaded, chosen)
+
+
+def _dry_run(path: Path, as_json: bool, **how: Any) -> None:
+    """Say what the evaluation's API arm would be sent, and what it may cost."""
+    from pipelines import evaluate as evaluation
+    from pipelines import stages
+
+    plans = evaluation.dry_run(_load(path), stages.How(path, **how))
+    lines = [str(p) for p in plans] or ["nothing would leave this machine: no arm asks an API"]
+    _say({"plans": [p.as_dict() for p in plans], "sent": False}, [*lines, "dry run: nothing was sent"], as_json)
 
 
 def _report(outcome: Any, lines: list[str], as_json: bool) -> None:
@@ -201,11 +242,13 @@ def _report(outcome: Any, lines: list[str], as_json: bool) -> None:
 
 
 @app.command()
-def prepare(recipe: RecipePath, json_: Json = False) -> None:
+def prepare(
+    recipe: RecipePath, offline: Offline = False, budget_usd: Budget = None, yes: Yes = False, json_: Json = False
+) -> None:
     """Documents and tickets to the dataset."""
     from pipelines import report_lines
 
-    outcome = _stage("prepare", recipe)
+    outcome = _stage("prepare", recipe, offline=offline, budget_usd=budget_usd, yes=yes)
     _report(outcome, [*report_lines.prepared(outcome.manifest), f"next: freehold train {recipe}"], json_)
 
 
@@ -219,11 +262,22 @@ def train(recipe: RecipePath, json_: Json = False) -> None:
 
 
 @app.command()
-def evaluate(recipe: RecipePath, replay: Replay = False, json_: Json = False) -> None:
+def evaluate(
+    recipe: RecipePath,
+    replay: Replay = False,
+    offline: Offline = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    budget_usd: Budget = None,
+    json_: Json = False,
+) -> None:
     """Ask every arm the held-out items."""
     from pipelines import report_lines
 
-    outcome = _stage("evaluate", recipe, replay=replay)
+    if dry_run:
+        _dry_run(recipe, json_, replay=replay)
+        return
+    outcome = _stage("evaluate", recipe, replay=replay, offline=offline, budget_usd=budget_usd, yes=yes)
     _report(outcome, [*report_lines.evaluated(outcome.folder), f"next: freehold decide {recipe}"], json_)
 
 
@@ -248,20 +302,29 @@ def run(
     recipe: RecipePath,
     promote: Annotated[bool, typer.Option("--promote", help="Go on to promotion when the gate passes.")] = False,
     replay: Replay = False,
+    offline: Offline = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    budget_usd: Budget = None,
     json_: Json = False,
 ) -> None:
     """All stages up to the decision; finished ones are kept."""
-    _run(recipe, promote=promote, override=None, replay=replay, as_json=json_)
+    if dry_run:
+        _dry_run(recipe, json_, replay=replay)
+        return
+    how = {"replay": replay, "offline": offline, "budget_usd": budget_usd, "yes": yes}
+    _run(recipe, promote=promote, override=None, as_json=json_, **how)
 
 
-def _run(path: Path, *, promote: bool, override: str | None, replay: bool, as_json: bool) -> None:
-    from pipelines import report_lines, stages
+def _run(path: Path, *, promote: bool, override: str | None, as_json: bool, **chosen: Any) -> None:
+    from pipelines import egress, report_lines, stages
     from pipelines.tracking import tracking_uri
 
     loaded = _load(path)
-    how = stages.How(path, replay=replay)
-    for name in stages.ORDER:
-        outcome = stages.run(name, loaded, how)
+    how = stages.How(path, **chosen)
+    with egress.offline_proof(loaded, how):
+        for name in stages.ORDER:
+            outcome = stages.run(name, loaded, how)
     decision = json.loads((outcome.folder / "decision.json").read_text())
     lines = [
         *report_lines.evaluated(stages.folder(loaded, "evaluate")),
@@ -335,8 +398,8 @@ def demo(
         recipe,
         promote=True,
         override=None if api else "demo: shows promotion whatever the verdict",
-        replay=False,
         as_json=json_,
+        yes=api,  # --api is the word
     )
 
 

@@ -9,24 +9,30 @@ from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from data_prep.parquet import read_rows, sha256_of
 from data_prep.records import ChatMessage, Row, UserError
 from evaluation import examples, summary
 from evaluation.cost import capacity_of, usd_per_1k_at_full_use
-from evaluation.results import Answer, AnswerFile, Item, items
-from pipelines import artifacts, audit, report_folder, stages
+from evaluation.egress import kinds_in
+from evaluation.providers import openai_compatible
+from evaluation.results import Answer, AnswerFile, Item, items, read_answers
+from pipelines import artifacts, audit, egress, report_folder, stages
 from pipelines.progress import progress
 from pipelines.recipe import Api, Recipe
 from pipelines.stages import How, Made
 
 if TYPE_CHECKING:
+    from evaluation.prices import PriceList
     from evaluation.providers.local import LocalModel
     from evaluation.providers.openai_compatible import Endpoint
     from pipelines.tracking import StageRun
     from pipelines.training.base import Base
 
+# what decides how the API is asked and not what it says: a raised budget must not throw answers away
+HOW_IT_IS_ASKED = ("budget_usd", "concurrency", "requests_per_minute", "timeout_s", "max_retries", "api_key_env")
 Prompt = tuple[ChatMessage, ...]
 Asked = list[tuple[Item, Prompt]]
 
@@ -36,14 +42,35 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     from pipelines.training import base
 
     settings = recipe.evaluation.model_dump(mode="json") | audit.settings(recipe)
+    settings["egress"] = recipe.egress.model_dump(include={"sensitivity", "blocked_kinds"}, mode="json")
     if settings["api"] is not None and recipe.evaluation.api is not None:
         settings["api"]["base_url"] = _base_url(recipe.evaluation.api)
+        for how in HOW_IT_IS_ASKED:
+            settings["api"].pop(how)
     return {
         "dataset": artifacts.need(stages.folder(recipe, "prepare"), "prepare").content_sha256,
         "adapter": artifacts.need(stages.folder(recipe, "train"), "train").content_sha256,
         "base": base.identity(recipe.model),
         "settings": artifacts.digest({**settings, "seed": recipe.seed}),
     }
+
+
+def dry_run(recipe: Recipe, how: How) -> list[egress.Plan]:
+    """What `evaluate` would send and spend on the dataset as it is. Asks nobody and writes nothing."""
+    api = recipe.evaluation.api
+    if api is None or "api" not in recipe.evaluation.arms:
+        return []
+    artifacts.need(stages.folder(recipe, "prepare"), "prepare")
+    partial = stages.folder(recipe, "evaluate").with_name("report.partial")
+    with TemporaryDirectory() as scratch:
+        session = _Session(recipe, Path(scratch), how)
+        asked, known = session._asked("api"), set[str]()
+        if artifacts.read_manifest(stages.folder(recipe, "train")) is not None:
+            session.keys["api"] = session._key("api", asked)
+            file = partial / "raw" / session._file("api").name
+            stored = [*session._stored("api"), *(read_answers(file) if file.exists() else ())]
+            known = session.known({a.item: a for a in stored}, asked)
+        return [session.plan(api, asked, known)]
 
 
 def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
@@ -134,12 +161,7 @@ class _Session:
         for answer in self._stored(arm):
             if answer.item not in file.answers:
                 file.add(answer)
-        # a lost answer is asked again by the next command; one that was refused or unreadable is an answer
-        known = {
-            a.item
-            for a in file.answers.values()
-            if a.error not in ("stopped", "connection_lost", "timeout", "server_error", "rate_limited")
-        }
+        known = self.known(file.answers, asked)
         left = [i for i, _ in asked if i.id not in known]
         try:
             if left and self.how.replay:
@@ -151,6 +173,21 @@ class _Session:
                     self._answer(arm, asked, known, file, update)
         finally:
             file.close()
+
+    def known(self, answers: dict[str, Answer], asked: Asked) -> set[str]:
+        """Items that are not asked again: a lost answer is, one that was refused or unreadable is an answer.
+
+        What the policy kept back is asked where it now may leave.
+        """
+        rules, found = egress.policy(self.recipe), set()
+        for item, prompt in asked:
+            answer = answers.get(item.id)
+            if answer is None or answer.error in openai_compatible.LOST:
+                continue
+            was_kept = answer.error is not None and answer.error.partition(":")[0].endswith("_not_sent")
+            if not was_kept or self.how.replay or rules.reason_to_keep_back(item, kinds_in(prompt)) is not None:
+                found.add(item.id)
+        return found
 
     def ask_dev(self) -> str | None:
         """The tuned model's labels on dev, from which the routing threshold is chosen; kept in dev.jsonl. Their key, or None."""
@@ -203,19 +240,27 @@ class _Session:
             )
 
     def _ask_api(self, api: Api, asked: Asked, known: set[str], file: AnswerFile, keep: Any) -> None:
-        from evaluation.prices import price_list
-        from evaluation.providers import openai_compatible
-
-        price = api.price_as
-        prices = price_list(price.provider if price else None, price.model if price else None)
+        prices = _prices(api)
         self.prices = prices.describe()
-        spent = sum((a.usd for a in file.answers.values() if a.usd is not None), Decimal(0))
-        with self._endpoint(api) as endpoint:
-            egress = openai_compatible.answer(
-                endpoint, "api", asked, known, prices,
-                max_new_tokens=self.recipe.evaluation.max_new_tokens, already_spent_usd=spent, keep=keep,
-            )  # fmt: skip
-        self.receipts.append({**egress.receipt(), "stand_in": api.is_stand_in})
+        money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
+        egress.agree(self.plan(api, asked, known), self.recipe, self.how)
+        purpose = f"api {self.keys['api'][:12]}"
+        with egress.guard(self.recipe, self.how) as guard:
+            try:
+                with self._endpoint(api) as endpoint:
+                    openai_compatible.answer(
+                        endpoint, "api", asked, known, prices, max_new_tokens=self.recipe.evaluation.max_new_tokens,
+                        already_spent_usd=sum(money, Decimal(0)), keep=keep, guard=guard, purpose=purpose,
+                    )  # fmt: skip
+            finally:
+                # the ledger holds earlier commands as well; it takes the place of what they said of this purpose
+                others = [r for r in self.receipts if r.get("purpose") != purpose]
+                self.receipts = [*others, {**guard.about(purpose).receipt(), "stand_in": api.is_stand_in}]
+
+    def plan(self, api: Api, asked: Asked, known: set[str]) -> egress.Plan:
+        where, model = _base_url(api) or "http://localhost", api.model or "the untuned base model (stand-in)"
+        limit = self.recipe.evaluation.max_new_tokens
+        return egress.plan(self.recipe, "evaluate: arm api", where, model, asked, known, _prices(api), limit)
 
     @contextmanager
     def _endpoint(self, api: Api) -> Iterator[Endpoint]:
@@ -292,8 +337,6 @@ class _Session:
         return self.out / "raw" / f"{arm}-{self.keys[arm][:12]}.jsonl"
 
     def answers(self) -> dict[tuple[str, str], Answer]:
-        from evaluation.results import read_answers
-
         return {(a.arm, a.item): a for arm in self.keys for a in read_answers(self._file(arm))}
 
     def record_golden(self) -> None:
@@ -328,6 +371,13 @@ def _choices(train: Sequence[Row]) -> dict[str, tuple[str, ...]]:
         if row.label is not None:
             found.setdefault(row.task, set()).add(row.label)
     return {task: tuple(sorted(labels)) for task, labels in found.items()}
+
+
+def _prices(api: Api) -> PriceList:
+    from evaluation.prices import price_list
+
+    price = api.price_as
+    return price_list(price.provider if price else None, price.model if price else None)
 
 
 def _base_url(api: Api) -> str | None:

@@ -35,6 +35,11 @@ REFUSED_LIMIT = 5
 LABEL_TOKENS = 24
 MOST_BYTES = 1_000_000  # of a response: the longest answers are a hundredth of it
 MOST_TOKENS = 10**9
+# errors of answers that another attempt may mend: the next command asks these items again
+LOST = frozenset(
+    "stopped connection_lost timeout server_error rate_limited unreadable_response answer_too_long wrong_content_type"
+    " answer_to_another_request repeated_answer".split()
+)
 TOKENS_A_MESSAGE = 16  # what a chat template adds at most; a token is a byte or longer
 
 

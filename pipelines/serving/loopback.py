@@ -34,7 +34,8 @@ def serve(folder: Path, log: Path) -> Iterator[Served]:
     """Serve a folder with full weights on 127.0.0.1. `log` takes the server's output. Raises ServerError."""
     port = _free_port()
     line = [
-        sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", str(folder),
+        # our package first: with --offline the server's sockets are guarded as well
+        sys.executable, "-c", "import evaluation; from transformers.cli.transformers import main; main()", "serve", str(folder),
         "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--log-level", "warning",
     ]  # fmt: skip
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONSAFEPATH": "1"}
