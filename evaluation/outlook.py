@@ -10,30 +10,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from types import SimpleNamespace
 
 from scipy import stats
 
-from evaluation.cost import HOURS_A_MONTH
-from evaluation.prices import price_list
+from evaluation import break_even, cost
+from evaluation.prices import Tokens, price_list
 
 # Three tiers of today's list, cheapest first; `freehold scan --price-as` names others.
 MODELS = (("openai", "gpt-6-luna"), ("openai", "gpt-6.1-terra"), ("openai", "gpt-6.1-sol"))
 # US dollars an hour of one GPU, on demand, list prices read in 2026-11: the cheapest L4 and an H100. They spread by 3 to 5
 # times between clouds, so a decision needs your own price; `freehold scan --gpu-usd-per-hour` takes it.
 GPUS = (("L4", Decimal("0.78")), ("H100", Decimal("2.95")))
-REPLICAS = 2  # one more than one may fail
+REPLICAS = 2  # one of them may fail
+LARGEST = 10**12  # requests a month
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """One model's bill for this traffic. break_even: monthly requests from which REPLICAS of each GPU cost no more."""
+    """One model's bill for this traffic.
+
+    break_even: GPU → monthly requests from which REPLICAS of it cost no more, should they carry the load; a GPU is missing where
+    they never do. needed: GPU → requests a second that one of them must then answer in the busiest hour, one held in reserve.
+    """
 
     provider: str
     model: str
     usd_per_1k: Decimal
     usd_per_month: Decimal | None
     break_even: dict[str, int]
+    needed: dict[str, float]
+    verified: str | None  # newest day on which the list says the price was verified
 
 
 def bills(
@@ -43,18 +49,34 @@ def bills(
     *,
     models: Sequence[tuple[str, str]] = MODELS,
     gpus: Sequence[tuple[str, Decimal]] = GPUS,
+    arrivals: cost.Profile = cost.FLAT,
     at: datetime,
 ) -> list[Bill]:
     """Bills of requests with these mean tokens. Raises PriceError for a model that the price list does not know."""
     found = []
-    usage = SimpleNamespace(prompt_tokens=round(prompt_tokens), completion_tokens=round(completion_tokens))
+    tokens = Tokens(round(prompt_tokens), round(completion_tokens))
     for provider, model in models:
-        usd = price_list(provider, model, at).usd(usage)
-        assert usd is not None
-        even = {n: math.ceil(REPLICAS * p * HOURS_A_MONTH / usd) for n, p in gpus if usd > 0}
-        month = usd * Decimal(str(monthly_requests)) if monthly_requests is not None else None
-        found.append(Bill(provider, model, usd * 1000, month, even))
+        book = price_list(provider, model, at)
+        price = book.price(tokens)
+        assert price is not None
+        api = cost.Managed(price.usd)
+        even = {name: low for name, usd in gpus if (low := _break_even(api, usd)) is not None}
+        needed = {name: _busiest(arrivals, n) for name, n in even.items()}
+        month = cost.managed_month(api, monthly_requests) if monthly_requests is not None else None
+        found.append(Bill(provider, model, price.usd * 1000, month, even, needed, book.describe()["verified"]))
     return found
+
+
+def _break_even(api: cost.Managed, usd_per_hour: Decimal) -> int | None:
+    """The first volume at which REPLICAS that nothing overloads cost no more; None: no volume does."""
+    fleet = cost.Fleet(usd_per_hour, math.inf, spare=REPLICAS - 1)
+    found = break_even.intervals(cost.Case(api, fleet), high=LARGEST)
+    return found[0].low if found else None
+
+
+def _busiest(arrivals: cost.Profile, monthly_requests: int) -> float:
+    """Requests a second and replica in the busiest hour of the week, of the replicas that one may fail of."""
+    return monthly_requests / (cost.HOURS_A_MONTH * 3600) * arrivals.peak_over_mean / (REPLICAS - 1)
 
 
 def items_needed(

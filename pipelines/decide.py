@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation import cost, decision, gates, routing
+from evaluation import decision, gates, routing
 from evaluation.report import render
-from pipelines import artifacts, audit, report_folder, stages
+from pipelines import artifacts, audit, economics, report_folder, stages
 from pipelines.recipe import Recipe
 from pipelines.report_folder import read_view
 from pipelines.stages import How, Made
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
 
 
 def inputs(recipe: Recipe) -> dict[str, str]:
-    """The report, what it timed, and the gates."""
+    """The report, what it and training timed, and the gates."""
     report = artifacts.need(stages.folder(recipe, "evaluate"), "evaluate")
-    timed = {name: report.files[name]["sha256"] for name in report.timed}
+    trained = artifacts.need(stages.folder(recipe, "train"), "train")
+    timed = {
+        f"{of}/{name}": m.files[name]["sha256"]
+        for of, m in (("report", report), ("adapter", trained))
+        for name in m.timed
+    }
     gates = recipe.decision.model_dump(mode="json")
     return {
         "report": report.content_sha256,
@@ -44,25 +50,31 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     audited = audit.read(report)
     decided = gates.blocked(decision.decide(view, margins), audited["gates"])
     manifest = artifacts.need(report, "evaluate")
-    economics = _economics(recipe, json.loads((report / "speed.json").read_text()), manifest.facts)
-    economics["advice"] = _advice(decided.verdict, economics["dearer"])
+    speed = json.loads((report / "speed.json").read_text())
+    money = economics.of(
+        recipe, view, speed, decided,
+        facts=manifest.facts, measured=economics.measured_capacity(report),
+        build_usd=economics.build_cost(recipe)[1] or Decimal(0), today=datetime.now(UTC).date(),
+    )  # fmt: skip
+    money["advice"] = _advice(decided.verdict, money["dearer"])
     body = {
         **decided.as_dict(),
         "dataset": manifest.inputs["dataset"],
         "adapter": manifest.inputs["adapter"],
         "stand_in": manifest.facts["stand_in"],
         "audit": audited["gates"],
+        "economics": economics.summary(money),
     }
     artifacts.write_text(out / "decision.json", json.dumps(body, indent=1, default=str))
-    artifacts.write_text(out / "economics.json", json.dumps(economics, indent=1, default=str))
+    artifacts.write_text(out / "economics.json", json.dumps(money, indent=1, default=str))
     policy = _routing(recipe, report, decided, manifest.inputs["adapter"])
     artifacts.write_text(out / "routing.yaml", _yaml(policy))
     pages = render(
         name=recipe.name,
         decided=decided,
-        economics=economics,
+        economics=money,
         quality=json.loads((report / "quality.json").read_text()),
-        speed=json.loads((report / "speed.json").read_text()),
+        speed=speed,
         view=view,
         egress=json.loads((report / "egress.json").read_text()),
         routing=policy,
@@ -106,52 +118,6 @@ def _yaml(policy: dict[str, Any]) -> str:
     return f"# Which slice is answered by whom. Written by `freehold decide`; what no rule names goes to `default`.\n{text.getvalue()}"
 
 
-def _economics(recipe: Recipe, speed: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
-    """Cost per arm and task, the break-even, and the sentences about them."""
-    d = recipe.decision
-    rows: list[dict[str, Any]] = []
-    notes: list[str] = []
-    dearer: list[str] = []
-    gated = {s.removeprefix("task=").split("/")[0] for s in d.must_pass}
-    speed = sorted(speed, key=lambda s: (s["task"] not in gated, s["task"]))
-    for s in speed:
-        usd = Decimal(s["usd_per_request"]) if s["usd_per_request"] else None
-        if s["arm"] == "api":
-            c = cost.managed(usd, monthly_requests=d.monthly_requests)
-        else:
-            c = cost.self_hosted(
-                s["busy_ms"], usd_per_hour=d.hardware.usd_per_hour, monthly_requests=d.monthly_requests
-            )
-        rows.append(
-            {
-                "task": s["task"],
-                "arm": s["arm"],
-                "usd_per_1k": c.usd_per_1k,
-                "usd_per_month": c.usd_per_month,
-                "replicas": c.replicas,
-                "basis": c.basis,
-            }
-        )
-        if s["arm"] == d.candidate:
-            paid = next(
-                (x["usd_per_request"] for x in speed if x["task"] == s["task"] and x["arm"] == d.baseline), None
-            )
-            if paid and c.usd_per_month and s["task"] in gated and c.usd_per_month > Decimal(paid) * d.monthly_requests:
-                dearer.append(s["task"])
-            even = cost.break_even_requests(Decimal(paid) if paid else None, c)
-            notes.append(
-                _sentence(s["task"], c, Decimal(paid) if paid else None, even, d.monthly_requests, facts["stand_in"])
-            )
-    return {
-        "rows": rows,
-        "notes": notes,
-        "dearer": dearer,
-        "prices": facts["prices"],
-        "hardware": d.hardware.model_dump(mode="json"),
-        "monthly_requests": d.monthly_requests,
-    }
-
-
 def _advice(verdict: str, dearer: list[str]) -> str:
     """What money adds to a verdict about quality."""
     if verdict != "self_host" or not dearer:
@@ -159,20 +125,6 @@ def _advice(verdict: str, dearer: list[str]) -> str:
     return (
         f"Quality allows it, money does not: at the declared traffic the API is cheaper for {', '.join(dearer)}."
         " Stay on the API, unless the data must stay in the house or the traffic grows past the break-even below."
-    )
-
-
-def _sentence(
-    task: str, hosted: cost.Cost, paid: Decimal | None, even: int | None, monthly: int, stand_in: bool
-) -> str:
-    if hosted.usd_per_month is None or paid is None:
-        return f"{task}: cost cannot be compared; {hosted.basis if hosted.usd_per_month is None else 'the baseline has no price'}."
-    managed = paid * monthly
-    cheaper = "self-hosting" if hosted.usd_per_month <= managed else "the API"
-    priced = " (the stand-in is priced as the API it stands for)" if stand_in else ""
-    return (
-        f"{task}: at {monthly:,} requests a month the API costs {managed:,.2f} USD{priced}, self-hosting {hosted.usd_per_month:,.2f} USD"
-        f" on {hosted.replicas} replica(s): {cheaper} is cheaper. One set of these replicas breaks even at {even:,} requests a month."
     )
 
 

@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +112,9 @@ def _traces(recipe: Recipe, wanted: set[str]) -> Traces:
             rows += [r for r in _table(folder, "lineage") if r["record"] in of] if sha == current[:12] else []
     shown = [{k: r[k] for k in ("row", "split", "file", "at")} for r in rows]
     adapters = _adapters(recipe, set(datasets))
-    seconds, usd = _cost(recipe)
+    from pipelines import economics  # brings scipy
+
+    seconds, usd = economics.build_cost(recipe)
     return Traces(
         recipe.name,
         sorted(subjects),
@@ -123,7 +124,7 @@ def _traces(recipe: Recipe, wanted: set[str]) -> Traces:
         adapters,
         _served(recipe, adapters),
         seconds,
-        usd,
+        f"{usd:.4f}" if usd is not None else None,
     )
 
 
@@ -152,19 +153,6 @@ def _served(recipe: Recipe, adapters: list[str]) -> list[str]:
         return []
     name = str(json.loads(path.read_text())["name"])
     return [name] if any(name.endswith(f"@{a[:12]}") for a in adapters) else []
-
-
-def _cost(recipe: Recipe) -> tuple[float | None, str | None]:
-    """Seconds of the last training, and its price on the recipe's hardware with the last evaluation's API bill."""
-    speed = stages.folder(recipe, "train") / "speed.json"
-    if not speed.exists():
-        return None, None
-    seconds = float(json.loads(speed.read_text())["seconds"])
-    usd = Decimal(str(seconds)) / 3600 * recipe.decision.hardware.usd_per_hour
-    egress = stages.folder(recipe, "evaluate") / "egress.json"
-    if egress.exists():
-        usd += sum((Decimal(r["usd"]) for r in json.loads(egress.read_text()) if not r.get("stand_in")), Decimal(0))
-    return seconds, f"{usd:.4f}"
 
 
 def execute(subject: str, runs: Path, how: How) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from data_prep.recognise import Recognition, recognise
 from data_prep.records import UserError
 from data_prep.survey import HISTOGRAM, Survey, label_fields, survey
 from data_prep.work import Executor, Source
-from evaluation import outlook
+from evaluation import cost, outlook
 from pipelines.progress import progress_of_steps
 
 TRIAGE_TOKENS = 4  # an answer that is one label
@@ -117,7 +117,8 @@ def _bills(
         prompt, completion = s.openings.mean, float(TRIAGE_TOKENS)
     else:
         return []
-    return outlook.bills(prompt, completion, s.tickets_a_month, models=models, gpus=gpus, at=now)
+    arrivals = cost.profile(s.hours) if any(s.hours) else cost.FLAT
+    return outlook.bills(prompt, completion, s.tickets_a_month, models=models, gpus=gpus, arrivals=arrivals, at=now)
 
 
 def _items_needed(s: Survey) -> dict[str, int]:

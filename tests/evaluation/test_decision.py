@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import numpy as np
 import pytest
 
-from evaluation import cost
 from evaluation.decision import Gates, decide
 from evaluation.metrics import macro_f1
 from evaluation.results import Answer, Item, Score
@@ -89,16 +86,3 @@ def test_macro_f1_weighs_rare_labels_like_frequent_ones() -> None:
     references = ["a"] * 9 + ["b"]
     assert macro_f1.aggregate(["a"] * 10, references) == pytest.approx((18 / 19 + 0) / 2)
     assert macro_f1.aggregate([], []) is None
-
-
-def test_cost_counts_idle_hours_and_whole_replicas() -> None:
-    hosted = cost.self_hosted(200.0, usd_per_hour=Decimal("2.95"), monthly_requests=1_000_000)
-    assert hosted.replicas == 1
-    assert hosted.usd_per_month == Decimal("2.95") * 730
-    assert hosted.usd_per_1k == Decimal("2.95") * 200 / 3600
-    busy = cost.self_hosted(200.0, usd_per_hour=Decimal("2.95"), monthly_requests=20_000_000)
-    assert busy.replicas == 3  # 7.61 requests/s over 0.7 × 5
-    # H100 at 2.95 against 0.20 USD per 1,000 requests: 10.8 million requests a month
-    assert cost.break_even_requests(Decimal("0.0002"), hosted) == 10_767_500
-    assert cost.self_hosted(None, usd_per_hour=Decimal(1), monthly_requests=1).usd_per_month is None
-    assert cost.managed(None, monthly_requests=5).usd_per_1k is None

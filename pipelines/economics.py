@@ -1,0 +1,398 @@
+"""What money says beside the verdict: bills per arm, break-even intervals, what would change them. From the stored report.
+
+Each task is costed as if it were served alone at the declared traffic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from evaluation import break_even, cost, prices, sensitivity
+from evaluation.decision import Decision
+from evaluation.results import Answer
+from evaluation.sensitivity import Range
+from evaluation.statistics import clustered_mean
+from evaluation.summary import View
+from pipelines import stages
+from pipelines.recipe import ApiPrice, Recipe
+
+Book = prices.PriceList | prices.OwnPrices
+SEARCHED_CROSSINGS, SEARCHED_TRAFFIC, SEARCHED_AT_LEAST = 4, 10, 10_000  # how far past the first crossing, and today
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Requests a second that one replica answers, with a 95 % interval where there is one, and where it is from."""
+
+    requests_per_second: float | None
+    low: float | None
+    high: float | None
+    basis: str
+
+
+def of(
+    recipe: Recipe,
+    view: View,
+    speed: Sequence[dict[str, Any]],
+    decided: Decision,
+    *,
+    facts: dict[str, Any],
+    measured: dict[tuple[str, str], Capacity],
+    build_usd: Decimal,
+    today: date,
+) -> dict[str, Any]:
+    """Rows per task and arm, sentences, warnings, and per task what the candidate costs against the baseline.
+
+    speed: evaluation's table. facts: of evaluation's manifest. measured: (task, arm) → capacity inside the service level.
+    """
+    d = recipe.decision
+    gated = {s.removeprefix("task=").split("/")[0] for s in d.must_pass}
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    dearer: list[str] = []
+    tasks: dict[str, Any] = {}
+    book = _book(recipe, view, d.baseline, facts["prices"])
+    for s in sorted(speed, key=lambda s: (s["task"] not in gated, s["task"])):
+        task, arm = s["task"], s["arm"]
+        if s["busy_ms"] is None and _is_api(view, task, arm):
+            rows.append(
+                {"task": task, "arm": arm, **_api_row(_managed(recipe, view, task, arm, book), d.monthly_requests)}
+            )
+            continue
+        capacity = _capacity(recipe, view, task, arm, measured)
+        api = _managed(recipe, view, task, d.baseline, book)
+        case = _case(recipe, api, capacity, arm, build_usd)
+        rows.append({"task": task, "arm": arm, **_local_row(case, capacity, d.monthly_requests)})
+        if arm == d.candidate:
+            found = _compare(recipe, view, decided, task, case, capacity, book)
+            tasks[task] = found
+            notes.append(_sentence(task, found, d.monthly_requests, recipe, facts["stand_in"]))
+            if task in gated and found["saving_usd"] is not None and found["saving_usd"] < 0:
+                dearer.append(task)
+    warnings = _warnings(recipe, facts["prices"], book, today)
+    return {
+        "rows": rows,
+        "notes": [*notes, *warnings],
+        "dearer": dearer,
+        "tasks": tasks,
+        "warnings": warnings,
+        "price_changes": book.changes() if isinstance(book, prices.PriceList) else [],
+        "prices": book.describe() if isinstance(book, prices.OwnPrices) else facts["prices"],
+        "hardware": {**d.hardware.model_dump(mode="json"), "usd_per_hour": f"{d.hardware.hourly_usd:.6g}"},
+        "monthly_requests": d.monthly_requests,
+    }
+
+
+def summary(economics: dict[str, Any]) -> dict[str, Any]:
+    """What decision.json keeps: everything but the chart's points and what the calendar decides."""
+    return {
+        task: {k: v for k, v in found.items() if k != "staircase"} for task, found in sorted(economics["tasks"].items())
+    }
+
+
+def build_cost(recipe: Recipe) -> tuple[float | None, Decimal | None]:
+    """Seconds of the last training, and its price on the recipe's hardware with the last evaluation's API bill."""
+    speed = stages.folder(recipe, "train") / "speed.json"
+    if not speed.exists():
+        return None, None
+    seconds = float(json.loads(speed.read_text())["seconds"])
+    usd = Decimal(str(seconds)) / 3600 * recipe.decision.hardware.hourly_usd
+    egress = stages.folder(recipe, "evaluate") / "egress.json"
+    if egress.exists():
+        usd += sum((Decimal(r["usd"]) for r in json.loads(egress.read_text()) if not r.get("stand_in")), Decimal(0))
+    return seconds, usd
+
+
+def measured_capacity(report: Path) -> dict[tuple[str, str], Capacity]:
+    """(task, arm) → the capacity that the evaluation's load test found inside the service level; empty without one."""
+    path = report / "capacity.json"
+    if not path.exists():
+        return {}
+    found = {}
+    for row in json.loads(path.read_text()):
+        rate, above = row["requests_per_second"], row["above"]
+        if rate is not None:
+            basis = "measured under load inside the service level"
+            found[row["task"], row["arm"]] = Capacity(rate, rate, above, basis)
+    return found
+
+
+def _book(recipe: Recipe, view: View, arm: str, listed: dict[str, Any] | None) -> Book:
+    """The prices of an arm: the user's for the baseline, else the list that its answers were priced with."""
+    own = recipe.decision.api_price
+    if own is not None and arm == recipe.decision.baseline:
+        return _own(own)
+    of_arm = next((a.prices for (name, _), a in view.answers.items() if name == arm and a.prices is not None), listed)
+    if of_arm is None or of_arm["provider"] is None or of_arm["as_of"] is None:
+        return prices.PriceList(None, None, datetime.now(UTC))
+    at = datetime.combine(date.fromisoformat(of_arm["as_of"]), time(12), UTC)
+    return prices.PriceList(of_arm["provider"], of_arm["model"], at)
+
+
+def _own(own: ApiPrice) -> prices.OwnPrices:
+    longer = prices.Rates(**own.long.model_dump()) if own.long is not None else None
+    rates = prices.Rates(**own.rates.model_dump())
+    return prices.OwnPrices(rates, own.source, own.date, own.batch_factor, longer, own.long_above)
+
+
+def _is_api(view: View, task: str, arm: str) -> bool:
+    """Whether this arm's hardware is somebody else's: none of its answers says how long ours was busy."""
+    return arm == "api" or any(a.usd is not None for a in _answers(view, task, arm))
+
+
+def _answers(view: View, task: str, arm: str) -> list[Answer]:
+    return [a for i in view.items if i.task == task and (a := view.answers.get((arm, i.id))) is not None]
+
+
+def _tokens(answer: Answer) -> prices.Tokens | None:
+    if answer.prompt_tokens is None or answer.completion_tokens is None:
+        return None
+    details = (answer.usage or {}).get("prompt_tokens_details") or {}
+    cached, written = (details.get(f"{n}_tokens") or 0 for n in ("cached", "cache_write"))
+    return prices.Tokens(answer.prompt_tokens, answer.completion_tokens, cached, written)
+
+
+def _price(recipe: Recipe, answer: Answer, book: Book) -> prices.Price | None:
+    """What the production request behind an answer would cost."""
+    t, tokens = recipe.decision.traffic, _tokens(answer)
+    if tokens is None:
+        return None
+    return prices.mean_price(
+        book, [tokens], cached_share=t.cached_share, cache_write_share=t.cache_write_share, batch_share=t.batch_share
+    )
+
+
+def _managed(recipe: Recipe, view: View, task: str, arm: str, book: Book) -> cost.Managed:
+    """The API as declared: as its answers were billed, or priced anew where prices, cache or batch are declared."""
+    t, answers = recipe.decision.traffic, _answers(view, task, arm)
+    fixed = recipe.decision.upkeep.api_fixed_usd_per_month
+    billed = [a.usd for a in answers if a.usd is not None]
+    anew = [p for a in answers if (p := _price(recipe, a, book)) is not None] if _is_api(view, task, arm) else []
+    if _declared(recipe):
+        billed = [p.usd for p in anew]
+    if not billed:
+        return cost.Managed(None, None, t.paid_twice_share, fixed)
+    whole = sum((p.usd for p in anew), Decimal(0))
+    share = float(sum((p.output_usd for p in anew), Decimal(0)) / whole) if whole else None
+    return cost.Managed(sum(billed, Decimal(0)) / len(billed), share, t.paid_twice_share, fixed)
+
+
+def _declared(recipe: Recipe) -> bool:
+    t = recipe.decision.traffic
+    return (
+        recipe.decision.api_price is not None
+        or t.cached_share is not None
+        or t.batch_share > 0
+        or t.cache_write_share > 0
+    )
+
+
+def _capacity(recipe: Recipe, view: View, task: str, arm: str, measured: dict[tuple[str, str], Capacity]) -> Capacity:
+    given = recipe.decision.hardware.requests_per_second
+    if given is not None:
+        return Capacity(given, None, None, "capacity from the recipe")
+    if (task, arm) in measured:
+        return measured[task, arm]
+    busy = [(a.busy_ms, i.group) for i in view.items if i.task == task
+            and (a := view.answers.get((arm, i.id))) is not None and a.busy_ms is not None and a.busy_ms > 0]  # fmt: skip
+    if not busy:
+        return Capacity(None, None, None, "no answer was measured")
+    e = clustered_mean([b for b, _ in busy], [g for _, g in busy])
+    basis = "capacity from this machine's time per answer, without queueing: an upper bound"
+    if e.low is None or e.high is None:
+        return Capacity(cost.capacity_of(e.mean), None, None, basis)
+    return Capacity(cost.capacity_of(e.mean), 1000 / e.high, 1000 / max(e.low, e.mean / 100), basis)
+
+
+def _case(recipe: Recipe, api: cost.Managed, capacity: Capacity, arm: str, build_usd: Decimal) -> cost.Case | None:
+    if capacity.requests_per_second is None:
+        return None
+    d = recipe.decision
+    u, s, t = d.upkeep, d.serving, d.traffic
+    built = build_usd if u.build_usd is None else u.build_usd
+    return cost.Case(
+        api,
+        cost.Fleet(
+            d.hardware.hourly_usd, capacity.requests_per_second, s.headroom, t.burst, s.minimum_replicas,
+            int(s.n_plus_one), s.autoscaling, s.cold_start_minutes,
+        ),
+        cost.Upkeep(
+            u.fixed_usd_per_month, u.people, u.usd_per_person_month, built if "tuned" in arm else Decimal(0), u.retrain_months
+        ),
+        cost.profile(t.profile) if t.profile is not None else cost.FLAT,
+        u.fallback_share,
+    )  # fmt: skip
+
+
+def _api_row(api: cost.Managed, monthly: int) -> dict[str, Any]:
+    per_1k = cost.marginal_usd(api)
+    return {
+        "usd_per_1k": cost.as_usd(per_1k * 1000) if per_1k is not None else None,
+        "usd_per_month": cost.managed_month(api, monthly),
+        "replicas": None,
+        "basis": "price × measured tokens" if per_1k is not None else "no price is known: set evaluation.api.price_as",
+    }
+
+
+def _local_row(case: cost.Case | None, capacity: Capacity, monthly: int) -> dict[str, Any]:
+    if case is None:
+        return {"usd_per_1k": None, "usd_per_month": None, "replicas": None, "basis": capacity.basis}
+    month = cost.self_hosted_month(case, monthly)
+    return {
+        "usd_per_1k": cost.usd_per_1k_at_full_use(case.fleet.requests_per_second, usd_per_hour=case.fleet.usd_per_hour),
+        "usd_per_month": month.usd,
+        "replicas": month.replicas,
+        "basis": f"{capacity.basis}; a month with its idle hours",
+    }
+
+
+def _compare(
+    recipe: Recipe, view: View, decided: Decision, task: str, case: cost.Case | None, capacity: Capacity,
+    book: Book,
+) -> dict[str, Any]:  # fmt: skip
+    """The candidate against the baseline. None where a capacity or a price is missing."""
+    nothing: dict[str, Any] = {"basis": capacity.basis, "api_usd": None, "self_hosted": None, "saving_usd": None, "break_even": None,
+               "searched_to": None, "staircase": [], "tornado": [], "chance": None, "hybrid": None}  # fmt: skip
+    if case is None:
+        return nothing
+    d, n = recipe.decision, recipe.decision.monthly_requests
+    month, api_usd = cost.self_hosted_month(case, n), cost.managed_month(case.api, n)
+    if api_usd is None:
+        return {**nothing, "self_hosted": _plain(month)}
+    high = break_even.widest_range(case, d.traffic.largest_monthly_requests or _range(case, n))
+    found = break_even.intervals(case, high=high)
+    hybrid = cost.hybrid_month(
+        case, n, local_share=local_share(view, decided, task),
+        misrouted_share=d.upkeep.misrouted_share, usd_per_misrouted=d.upkeep.usd_per_misrouted,
+    )  # fmt: skip
+    ranges = _ranges(recipe, view, task, case, capacity, book)
+    return {
+        "basis": capacity.basis,
+        "capacity": asdict(capacity),
+        "api_usd": _round(api_usd),
+        "api_usd_per_request": case.api.usd_per_request,
+        "self_hosted": _plain(month),
+        "saving_usd": _round(api_usd - month.usd) if month.usd is not None else None,
+        "break_even": [asdict(i) for i in found] if found is not None else None,
+        "searched_to": high,
+        "staircase": [_plain(p) for p in break_even.staircase(case, high=high)],
+        "tornado": [_plain(b) for b in sensitivity.tornado(case, n)],
+        "chance": asdict(sensitivity.chance(case, n, ranges, seed=recipe.seed)),
+        "hybrid": _plain(hybrid),
+    }
+
+
+def _range(case: cost.Case, requests: int) -> int:
+    """Well past the first crossing that the fixed costs would give, and past today's traffic."""
+    found = cost.self_hosted_month(replace(case, fallback_share=0.0), 1).usd
+    price = cost.marginal_usd(case.api)
+    gain = float(price) * (1 - case.fallback_share) if price is not None else 0.0
+    first = float(found) / gain if found is not None and gain > 0 else 0.0
+    return max(SEARCHED_AT_LEAST, SEARCHED_TRAFFIC * requests, round(SEARCHED_CROSSINGS * first))
+
+
+def local_share(view: View, decided: Decision, task: str) -> float:
+    """Share of a task's test items that a hybrid answers locally: all their slices are proven, or they must not leave.
+
+    An item's slices within the task count; where it has none, the task itself.
+    """
+    proven = {s.slice: s.verdict == "self_host" for s in decided.slices}
+    mine = [i for i in view.items if i.task == task]
+    local = 0
+    for item in mine:
+        slices = [f"{task}/{s}" for s in item.slices] or [f"task={task}"]
+        local += item.sensitivity == "local_only" or all(proven.get(s, False) for s in slices)
+    return local / len(mine) if mine else 0.0
+
+
+def _ranges(
+    recipe: Recipe,
+    view: View,
+    task: str,
+    case: cost.Case,
+    capacity: Capacity,
+    book: Book,
+) -> list[Range]:
+    """The intervals that were measured or declared."""
+    d, found = recipe.decision, []
+    if capacity.low is not None and capacity.high is not None:
+        found.append(Range("capacity", case.fleet.requests_per_second, capacity.low, capacity.high))
+    answers = [
+        (i.group, a) for i in view.items if i.task == task and (a := view.answers.get((d.baseline, i.id))) is not None
+    ]
+    each = [(float(p.usd), g) for g, a in answers if (p := _price(recipe, a, book)) is not None]
+    if each:
+        e = clustered_mean([v for v, _ in each], [g for _, g in each])
+        if e.low is not None and e.high is not None and e.mean > 0:
+            found.append(Range("API price", e.mean, e.low, e.high))
+    if d.hardware.interval_usd is not None:
+        low, high = d.hardware.interval_usd
+        found.append(Range("hardware price", float(d.hardware.hourly_usd), float(low), float(high)))
+    if d.traffic.interval is not None and d.monthly_requests:
+        found.append(Range("traffic", d.monthly_requests, *d.traffic.interval))
+    return found
+
+
+def _warnings(recipe: Recipe, listed: dict[str, Any] | None, book: Book, today: date) -> list[str]:
+    d = recipe.decision
+    told = [
+        prices.stale(f"hardware {d.hardware.name}", d.hardware.date, today=today, max_age_days=d.max_price_age_days)
+    ]
+    if isinstance(book, prices.OwnPrices):
+        told.append(prices.stale("API, your prices", book.date, today=today, max_age_days=d.max_price_age_days))
+    elif listed is not None and listed["provider"] is not None:
+        when = listed.get("verified") or book.describe()["verified"]
+        what = f"API {listed['provider']}/{listed['model']} ({listed['source']})"
+        told.append(
+            prices.stale(
+                what, date.fromisoformat(when) if when else None, today=today, max_age_days=d.max_price_age_days
+            )
+        )
+        told += [
+            f"{what}: the list announces {c['input']} in and {c['output']} out a million tokens from {c['from']} on."
+            for c in book.changes()
+            if date.fromisoformat(c["from"]) > book.at.date()
+        ]
+    return [t for t in told if t is not None]
+
+
+def _sentence(task: str, found: dict[str, Any], monthly: int, recipe: Recipe, stand_in: bool) -> str:
+    if found["self_hosted"] is None:
+        return f"{task}: cost cannot be compared; {found['basis']}."
+    if found["saving_usd"] is None:
+        return f"{task}: cost cannot be compared; the baseline has no price."
+    mine, cheaper = found["self_hosted"], "self-hosting" if found["saving_usd"] >= 0 else "the API"
+    priced = " (the stand-in is priced as the API it stands for)" if stand_in else ""
+    p = found["chance"]["p_self_hosting_cheaper"]
+    sure = f" With the measured intervals self-hosting is cheaper with probability {p:.2f}." if p is not None else ""
+    counted = "" if recipe.decision.upkeep.people else " Nobody's working time is counted."
+    even = "" if recipe.decision.traffic.profile else " Arrivals are taken to be even over the week."
+    return (
+        f"{task}: at {monthly:,} requests a month the API costs {found['api_usd']:,.2f} USD{priced}, self-hosting"
+        f" {mine['usd']:,.2f} USD on {mine['replicas']} replica(s): {cheaper} is cheaper."
+        f" {told(found['break_even'], found['searched_to'])}{sure}{counted}{even}"
+    )
+
+
+def told(intervals: list[dict[str, Any]], searched_to: int) -> str:
+    """The break-even intervals in words."""
+    if not intervals:
+        return f"Up to {searched_to:,} requests a month self-hosting never costs less."
+    shown = intervals if len(intervals) <= 4 else [*intervals[:3], intervals[-1]]
+    parts = [f"from {i['low']:,} on" if i["open"] else f"from {i['low']:,} to {i['high']:,}" for i in shown]
+    left = f" and in {len(intervals) - 4} more intervals" if len(intervals) > 4 else ""
+    return f"Self-hosting costs no more {' and '.join(parts)} requests a month{left} (searched up to {searched_to:,})."
+
+
+def _round(usd: Decimal) -> Decimal:
+    return usd.quantize(Decimal("0.0001")) if abs(usd) < 10**20 else usd
+
+
+def _plain(found: Any) -> dict[str, Any]:
+    return {k: _round(v) if isinstance(v, Decimal) else v for k, v in asdict(found).items()}
