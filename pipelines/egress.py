@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from functools import partial
 from types import SimpleNamespace
@@ -41,10 +41,13 @@ def policy(recipe: Recipe) -> Policy:
 
 
 @contextmanager
-def guard(recipe: Recipe, how: How) -> Iterator[Guard]:
-    """The run folder's guard. The budget is over everything that its ledger holds."""
+def guard(recipe: Recipe, how: How, *, inside: bool = False) -> Iterator[Guard]:
+    """The run folder's guard. The budget is over everything that its ledger holds. inside: what is asked stays here."""
+    rules = policy(recipe)
     made = Guard(
-        policy(recipe), ledger=recipe.run_folder / LEDGER, budget_usd=how.budget_usd or recipe.egress.budget_usd
+        replace(rules, blocked_kinds=()) if inside else rules,
+        ledger=recipe.run_folder / LEDGER,
+        budget_usd=how.budget_usd or recipe.egress.budget_usd,
     )
     try:
         yield made

@@ -13,11 +13,10 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -25,8 +24,9 @@ from urllib.parse import urlsplit
 
 from data_prep.records import Question, UserError
 from data_prep.steps import TeacherAnswer
+from evaluation import offline
 from evaluation.results import Answer, AnswerFile, Item
-from pipelines import artifacts
+from pipelines import artifacts, egress
 from pipelines.progress import progress
 from pipelines.recipe import Recipe, Teacher
 from pipelines.stages import How
@@ -44,14 +44,8 @@ def name_of(teacher: Teacher) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Does the address stay on this machine? A name that merely looks like it (`127.0.0.1.firm.example`) does not."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    """Does the address stay on this machine?"""
+    return offline.is_loopback(urlsplit(url).hostname or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +138,14 @@ class Teaching:
             f" ({len(found.asked) - len(left)} answered before, {found.kept_back} must stay in the house,"
             f" {found.beyond} beyond teacher.max_questions)"
         )
+        if left and not self._is_local:
+            asked = [(i, i.prompt) for i in left]
+            where, limit = self.facts["destination"], self.teacher.max_new_tokens
+            plan = egress.plan(
+                self.recipe, "prepare: teacher", where, name_of(self.teacher), asked, set(), self.prices, limit
+            )
+            self._key()
+            egress.agree(plan, self.recipe, self.how)
         if usd is not None and spent + usd > self.teacher.budget_usd:
             raise UserError(
                 f"teacher: {len(left)} questions (about {sum(tokens)} tokens, {longest} more at most) may cost {usd:.4f} USD"
@@ -180,7 +182,8 @@ class Teaching:
             file.add(_with_earlier(answer, file.answers.get(answer.item)))
             done += 1
             update(done)
-            in_a_row = in_a_row + 1 if answer.error not in (None, "empty_answer", "stopped") else 0
+            is_lost = bool(answer.attempts) and answer.error not in (None, "empty_answer", "stopped")
+            in_a_row = in_a_row + 1 if is_lost else 0
             if in_a_row == UNANSWERED_LIMIT:
                 raise openai_compatible.ApiError(
                     f"teacher: {self.facts['destination']} left {in_a_row} questions in a row without an answer"
@@ -188,11 +191,13 @@ class Teaching:
                 )
 
         try:
-            with _of_the_teacher(), self._endpoint() as endpoint:
+            guarded = egress.guard(self.recipe, self.how, inside=self._is_local)
+            with guarded as guard, _of_the_teacher(), self._endpoint() as endpoint:
                 self.facts["destination"] = endpoint.base_url
                 openai_compatible.answer(
                     endpoint, "teacher", [(i, i.prompt) for i in left], set(), self.prices,
                     max_new_tokens=self.teacher.max_new_tokens, already_spent_usd=_spent(file, found), keep=keep,
+                    guard=guard, purpose="teacher",
                 )  # fmt: skip
         finally:
             self._receipt(file, found)
@@ -251,23 +256,26 @@ class Teaching:
 
         t = self.teacher
         common = Endpoint(
-            t.base_url or "", t.model or "", os.environ.get(t.api_key_env, ""), concurrency=t.concurrency,
-            timeout_s=t.timeout_s, budget_usd=t.budget_usd,
+            t.base_url or "", t.model or "", self._key(), concurrency=t.concurrency, timeout_s=t.timeout_s,
+            budget_usd=t.budget_usd,
         )  # fmt: skip
         if t.base_url is not None:
-            if not common.key and not self._is_local:
-                raise UserError(
-                    f"{t.api_key_env} is not set; teacher.api_key_env names it as the variable with the key."
-                )
-            with _past_proxies(t.base_url) if self._is_local else nullcontext():
-                yield replace(common, key=common.key or "none")
+            yield common
             return
         from pipelines.serving.loopback import serve
         from pipelines.training import base
 
         folder, log = base.materialise(self.recipe).folder, self.out / "shards" / "teacher.log"
-        with serve(folder, log) as served, _past_proxies(served.base_url):
-            yield replace(common, base_url=served.base_url, model=served.model, key="none")
+        with serve(folder, log) as served:
+            yield replace(common, base_url=served.base_url, model=served.model)
+
+    def _key(self) -> str:
+        key = os.environ.get(self.teacher.api_key_env, "")
+        if not key and not self._is_local:
+            raise UserError(
+                f"{self.teacher.api_key_env} is not set; teacher.api_key_env names it as the variable with the key."
+            )
+        return key or "none"
 
 
 def _characters(item: Item) -> int:
@@ -301,21 +309,3 @@ def _of_the_teacher() -> Iterator[None]:
         yield
     except UserError as e:
         raise type(e)(str(e).replace("evaluation.api.", "teacher.").replace("arm teacher:", "teacher:")) from e
-
-
-@contextmanager
-def _past_proxies(url: str) -> Iterator[None]:
-    """A proxy of the environment (HTTP_PROXY) would carry what is sent to this machine out of it, and back at best."""
-    host = urlsplit(url).hostname or ""
-    before = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
-    others = before["no_proxy"] or before["NO_PROXY"]
-    for name in before:
-        os.environ[name] = f"{others},{host}" if others else host
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
