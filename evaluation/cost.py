@@ -49,13 +49,13 @@ def profile(arrivals: Sequence[float]) -> Profile:
     for hour, value in enumerate(arrivals):
         if not math.isfinite(value) or value < 0:
             raise CostError(f"hour {hour} of the arrival profile is {value}; counts or shares from 0 upwards are meant")
-    exact = [exact(v) for v in arrivals]
-    if not any(exact):
+    shares = [exact(v) for v in arrivals]
+    if not any(shares):
         raise CostError(
             "the arrival profile sums to 0: no hour of the week has a request. Leave it out for even traffic"
         )
-    unit = math.lcm(*(f.denominator for f in exact))
-    whole = [int(f * unit) for f in exact]
+    unit = math.lcm(*(f.denominator for f in shares))
+    whole = [int(f * unit) for f in shares]
     common = math.gcd(*whole)
     weights = tuple(w // common for w in whole)
     return Profile(weights, sum(weights))

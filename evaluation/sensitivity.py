@@ -84,8 +84,8 @@ def chance(case: Case, requests: float, ranges: Sequence[Range], *, seed: int, d
     Each range is drawn by itself from a normal distribution in two halves, one a side of the value, so that its 95 % interval
     is the range. What has no range is held at its value: then the share says nothing about that assumption.
     """
-    held = tuple(n for n in _levers(case) if n not in {_lever_of(r.assumption, case) for r in ranges})
     names = tuple(r.assumption for r in ranges)
+    held = tuple(n for n in _levers(case) if n not in names and not (n.startswith("API") and "API price" in names))
     if not ranges or saving(case, requests) is None:
         return Chance(None, None, 0, seed, names, held)
     z = np.random.default_rng(seed).standard_normal((draws, len(ranges)))
@@ -161,9 +161,3 @@ def _levers(case: Case) -> dict[str, Lever]:
     if case.upkeep.build_usd:
         found["tuning and evaluation"] = _build
     return {**found, **api}
-
-
-def _lever_of(assumption: str, case: Case) -> str:
-    return (
-        assumption if assumption in _levers(case) or assumption != "API price" else "API output tokens or their price"
-    )
