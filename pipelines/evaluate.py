@@ -19,7 +19,7 @@ from evaluation.cost import capacity_of, usd_per_1k_at_full_use
 from evaluation.egress import kinds_in
 from evaluation.providers import openai_compatible
 from evaluation.results import Answer, AnswerFile, Item, items, read_answers
-from pipelines import artifacts, audit, egress, report_folder, stages
+from pipelines import artifacts, audit, egress, judging, report_folder, stages
 from pipelines.progress import progress
 from pipelines.recipe import Api, Recipe
 from pipelines.stages import How, Made
@@ -42,6 +42,7 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     from pipelines.training import base
 
     settings = recipe.evaluation.model_dump(mode="json") | audit.settings(recipe)
+    settings |= {"judge": judging.settings(recipe), "review": None}
     settings["egress"] = recipe.egress.model_dump(include={"sensitivity", "blocked_kinds"}, mode="json")
     if settings["api"] is not None and recipe.evaluation.api is not None:
         settings["api"]["base_url"] = _base_url(recipe.evaluation.api)
@@ -85,13 +86,14 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     found = session.answers()
     scored = summary.scores(session.items, found, recipe.evaluation.arms)
     view = summary.View.of(session.items, found.values(), scored)
+    judged = judging.measure(recipe, out, view, session.base, how)
     report_folder.write(
         out,
         view,
         scored,
         arms=recipe.evaluation.arms,
         candidate=recipe.decision.candidate,
-        receipts=session.receipts,
+        receipts=[*(r for r in session.receipts if r.get("purpose") != judging.PURPOSE), *judged.receipts],
         seed=recipe.seed,
     )
     _track(recipe, out, tracked, view)
@@ -102,6 +104,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         "arms": session.keys,
         "dev": dev_key,
         "audit": audit_key,
+        "judge": judged.facts,
         "prices": session.prices,
     }
     errors = {
@@ -110,7 +113,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     return Made(
         counts={"items": len(session.items), "errors": errors},
         facts=facts,
-        timed=report_folder.TIMED_FILES,
+        timed=[*report_folder.TIMED_FILES, judging.REPLIES],
         scratch=["raw"],
     )
 

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from evaluation.families import JudgeError, refuse_own_family
+
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -138,6 +140,11 @@ class Model(Section):
         if self.hub is not None and self.revision is None:
             raise ValueError("hub needs `revision`: the commit to train on")
         return self
+
+    @property
+    def id(self) -> str:
+        """What the model is called."""
+        return self.hub or (self.path.name if self.path is not None else None) or self.gguf_package or ""
 
 
 class Training(Section):
@@ -273,9 +280,7 @@ class Egress(Section):
         gt=0,
         description="Hard stop over everything that this run folder ever spends, retries included; --budget-usd goes before it",
     )
-    confirmed: bool = Field(
-        default=False, description="Send without --yes; calls to this machine itself need neither"
-    )
+    confirmed: bool = Field(default=False, description="Send without --yes; calls to this machine itself need neither")
 
 
 ArmName = Literal["base", "few_shot", "tuned", "api"]
@@ -309,6 +314,68 @@ class General(Section):
     )
 
 
+class Judge(Section):
+    """A model that compares the candidate's free-text answers with the baseline's. Its numbers count once it has qualified."""
+
+    base_url: str | None = Field(
+        default=None, description="OpenAI-compatible endpoint; none: the untuned base model on a loopback server"
+    )
+    model: str | None = Field(default=None, description="Model id to ask for")
+    api_key_env: EnvName = Field(default="JUDGE_API_KEY", description="Environment variable with the key")
+    price_as: Price | None = Field(default=None, description="Whose list price applies")
+    allow_same_family: bool = Field(
+        default=False,
+        description="Let a model judge answers of its own family; it has to pass the self-preference test",
+    )
+    families: dict[str, str] = Field(
+        default={}, description="Model id → family, for the judge or an arm whose id does not tell it"
+    )
+    max_items: int = Field(default=200, ge=1, description="Items beyond this number are not judged")
+    padded_probes: int = Field(
+        default=24,
+        ge=0,
+        description="Answers compared with themselves padded, one a customer; fewer than 14 can prove nothing",
+    )
+    max_chars: int = Field(default=20_000, ge=100, description="Longer comparisons are not judged: could not measure")
+    max_new_tokens: int = Field(
+        default=16, ge=1, description="Longest reply, in tokens; a model that thinks aloud needs more"
+    )
+    budget_usd: Decimal = Field(default=Decimal(5), gt=0, description="Hard stop, retries included; replies are kept")
+    concurrency: int = Field(default=4, ge=1, le=256, description="Requests under way at once")
+    timeout_s: float = Field(default=120, gt=0, description="Per attempt")
+    max_retries: int = Field(default=5, ge=0, description="Attempts after the first, with exponential back-off")
+    min_labels: int = Field(default=50, ge=2, description="Items that people must have judged as well")
+    min_kappa: float = Field(
+        default=0.4, ge=0, lt=1, description="Least agreement with people (Cohen's kappa, lower bound)"
+    )
+    min_consistency: float = Field(
+        default=0.7, ge=0, lt=1, description="Least share of verdicts that stay in the other order (lower bound)"
+    )
+    max_padded_wins: float = Field(
+        default=0.2, gt=0, lt=1, description="Largest share of probes that padding may win (upper bound)"
+    )
+    max_lean: float = Field(
+        default=0.15, gt=0, lt=1, description="How far its win rate may lean beyond people's (upper bound)"
+    )
+
+    @model_validator(mode="after")
+    def _named(self) -> Judge:
+        if self.base_url is not None and self.model is None:
+            raise ValueError("base_url needs `model`: the id to ask for")
+        return self
+
+
+class Review(Section):
+    """The sheet that `freehold review` writes for people."""
+
+    disputed: int = Field(
+        default=60, ge=1, description="Items on which judge and metrics, or the judge's two orders, disagree"
+    )
+    clear: int = Field(
+        default=60, ge=1, description="Others, drawn by chance: without them nothing follows for all items"
+    )
+
+
 class Evaluation(Section):
     arms: tuple[ArmName, ...] = Field(default=("base", "few_shot", "tuned"), description="Who answers the test items")
     few_shot_examples: int = Field(
@@ -327,6 +394,8 @@ class Evaluation(Section):
         default=Leaks(), description="Privacy audit of the adapter; null leaves it out, canaries included"
     )
     general: General | None = Field(default=None, description="General ability before and after tuning")
+    judge: Judge | None = Field(default=None, description="A model as judge of free text, local by default")
+    review: Review = Field(default=Review(), description="How much people are asked to review")
 
     @model_validator(mode="after")
     def _api_given(self) -> Evaluation:
@@ -567,6 +636,31 @@ class Recipe(Section):
             if arm not in self.evaluation.arms:
                 raise ValueError(f"decision compares {arm!r}, but evaluation.arms is {list(self.evaluation.arms)}")
         return self
+
+    @model_validator(mode="after")
+    def _impartial(self) -> Recipe:
+        try:
+            _ = self.judged_by_its_own
+        except JudgeError as e:
+            raise ValueError(str(e)) from e
+        return self
+
+    @property
+    def judge_model(self) -> str:
+        """The id of the judge's model."""
+        judge = self.evaluation.judge
+        return (judge.model if judge is not None else None) or self.model.id
+
+    @property
+    def judged_by_its_own(self) -> frozenset[str]:
+        """The sides (candidate, baseline) whose model is of the judge's family. Raises JudgeError where that is refused."""
+        judge, api = self.evaluation.judge, self.evaluation.api
+        if judge is None:
+            return frozenset()
+        sides = {"candidate": self.decision.candidate, "baseline": self.decision.baseline}
+        paid = (api.model if api is not None else None) or self.model.id
+        arms = {side: paid if arm == "api" else self.model.id for side, arm in sides.items()}
+        return refuse_own_family(self.judge_model, arms, judge.families, allowed=judge.allow_same_family)
 
     @property
     def run_folder(self) -> Path:

@@ -1,0 +1,218 @@
+"""Putting the comparisons of an evaluation to the recipe's judge, through the provider layer and its guard.
+
+Replies are kept in the report's `judge.jsonl` under what was asked of whom, so an evaluation that was killed, or begun anew
+after one arm changed, asks and pays only for what it does not know; `judgements.jsonl` is what they say. What that is worth is
+computed from the stored files by `freehold decide`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from data_prep.records import UserError
+from evaluation import judge, offline
+from evaluation.results import Answer, AnswerFile
+from evaluation.summary import View
+from pipelines import artifacts, egress, stages
+from pipelines.progress import progress
+from pipelines.recipe import Judge, Recipe
+from pipelines.stages import How
+
+if TYPE_CHECKING:
+    from evaluation.prices import PriceList
+    from evaluation.providers.openai_compatible import Endpoint
+
+REPLIES, JUDGEMENTS = "judge.jsonl", "judgements.jsonl"
+PURPOSE = "judge"
+UNANSWERED_LIMIT = 10  # comparisons in a row without a reply, retries included: the server is down
+# what decides how the judge is asked and what its numbers must show, not what it says
+NOT_ASKED_FOR = (
+    "budget_usd", "concurrency", "timeout_s", "api_key_env", "min_labels", "min_kappa", "min_consistency", "max_padded_wins",
+    "max_lean",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """facts: who judged, for the manifest; None without a judge. receipts: what left for it."""
+
+    facts: dict[str, Any] | None = None
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+
+
+def settings(recipe: Recipe) -> dict[str, Any] | None:
+    """What the verdicts depend on besides the answers that are compared."""
+    chosen = recipe.evaluation.judge
+    if chosen is None:
+        return None
+    return chosen.model_dump(mode="json", exclude=set(NOT_ASKED_FOR)) | {
+        "candidate": recipe.decision.candidate,
+        "baseline": recipe.decision.baseline,
+    }
+
+
+def measure(recipe: Recipe, out: Path, view: View, base_folder: Any, how: How) -> Judged:
+    """Ask the judge about the items of `view`, fill the two files, and say who judged. base_folder: gives the base model."""
+    chosen = recipe.evaluation.judge
+    if chosen is None:
+        return Judged()
+    candidate, baseline = recipe.decision.candidate, recipe.decision.baseline
+    compared = judge.comparisons(view, candidate, baseline, max_items=chosen.max_items, seed=recipe.seed)
+    compared += judge.padded(compared, number=chosen.padded_probes, seed=recipe.seed)
+    asking = _Asking(recipe, chosen, out, base_folder, how)
+    asked = judge.questions(compared, max_chars=chosen.max_chars, is_local=asking.is_local)
+    replies = asking.ask(asked)
+    judged = judge.judgements(compared, replies, max_chars=chosen.max_chars)
+    lines = "".join(json.dumps(j.as_dict(), ensure_ascii=False) + "\n" for j in judged)
+    artifacts.write_text(out / JUDGEMENTS, lines)
+    unread = sum(j.score is None for j in judged)
+    how.on_event(f"evaluate: judge: {len(judged)} comparisons, {unread} without a verdict in both orders")
+    facts = {
+        "key": asking.key, "model": recipe.judge_model, "destination": chosen.base_url or "loopback",
+        "own_family": sorted(recipe.judged_by_its_own), "candidate": candidate, "baseline": baseline,
+        "comparisons": len(judged), "without_verdict": unread,
+    }  # fmt: skip
+    return Judged(facts, asking.receipts)
+
+
+def read(report: Path) -> list[judge.Judgement]:
+    """The judgements of a report; none where nobody judged."""
+    path = report / JUDGEMENTS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [judge.Judgement.of(json.loads(line)) for line in lines]
+
+
+class _Asking:
+    """One evaluation's judge and its file of replies."""
+
+    def __init__(self, recipe: Recipe, chosen: Judge, out: Path, base_folder: Any, how: How) -> None:
+        self.recipe, self.chosen, self.out, self.base_folder, self.how = recipe, chosen, out, base_folder, how
+        self.receipts: list[dict[str, Any]] = []
+        who = [chosen.base_url, chosen.model, None if chosen.base_url else recipe.model.model_dump(mode="json")]
+        self.key = artifacts.digest([*who, chosen.max_new_tokens])
+
+    @property
+    def is_local(self) -> bool:
+        return self.chosen.base_url is None or offline.is_loopback(urlsplit(self.chosen.base_url).hostname or "")
+
+    def ask(self, asked: egress.Asked) -> dict[str, Answer]:
+        """Replies by blind id. Raises ApiError where the judge refuses us, is down, or its budget is spent."""
+        from evaluation.providers.openai_compatible import LOST
+
+        file = self._file({item.id for item, _ in asked})
+        known = {a.item for a in file.answers.values() if a.error not in LOST}
+        left = [(item, prompt) for item, prompt in asked if item.id not in known]
+        try:
+            if left and self.how.replay:
+                raise UserError(
+                    f"judge: {len(left)} of {len(asked)} replies are not stored, and --replay asks nobody. Run without --replay."
+                )
+            if left:
+                with progress("evaluate: judge", len(asked)) as update:
+                    self._answer(left, file, update)
+            elif not self.is_local:
+                self._note_receipt()
+        finally:
+            file.close()
+        return dict(file.answers)
+
+    def _file(self, current: set[str]) -> AnswerFile:
+        """The replies so far; those of the last report where the same judge gave them, without what is asked no longer."""
+        file, last = AnswerFile(self.out / f"{REPLIES}"), stages.folder(self.recipe, "evaluate")
+        manifest = artifacts.read_manifest(last)
+        known = (manifest.facts.get("judge") or {}) if manifest is not None else {}
+        if known.get("key") == self.key and (last / REPLIES).exists():
+            from evaluation.results import read_answers
+
+            for answer in read_answers(last / REPLIES):
+                if answer.item in current and answer.item not in file.answers:
+                    file.add(answer)
+        return file
+
+    def _answer(self, left: egress.Asked, file: AnswerFile, update: Any) -> None:
+        from evaluation.providers import openai_compatible
+
+        in_a_row = 0
+
+        def keep(answer: Answer) -> None:
+            nonlocal in_a_row
+            file.add(answer)
+            update(len(file.answers))
+            silent = answer.error is not None and answer.error in openai_compatible.LOST - {"stopped"}
+            in_a_row = in_a_row + 1 if silent else 0
+            if in_a_row == UNANSWERED_LIMIT:
+                raise openai_compatible.ApiError(
+                    f"judge: {self.chosen.base_url or 'the loopback server'} left {in_a_row} comparisons in a row without a reply"
+                    f" ({answer.error}). The replies so far are kept; run the same command to go on."
+                )
+
+        prices = self._prices()
+        money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
+        where = self.chosen.base_url or "http://localhost"
+        limit = self.chosen.max_new_tokens
+        plan = egress.plan(self.recipe, "evaluate: judge", where, self.recipe.judge_model, left, set(), prices, limit)
+        self._key()
+        egress.agree(plan, self.recipe, self.how)
+        try:
+            with egress.guard(self.recipe, self.how) as guard, _of_the_judge(), self._endpoint() as endpoint:
+                openai_compatible.answer(
+                    endpoint, PURPOSE, left, set(), prices, max_new_tokens=limit, keep=keep, guard=guard,
+                    purpose=PURPOSE, already_spent_usd=sum(money, Decimal(0)),
+                )  # fmt: skip
+        finally:
+            self._note_receipt()
+
+    def _note_receipt(self) -> None:
+        """From the ledger, which holds earlier commands as well."""
+        with egress.guard(self.recipe, self.how) as guard:
+            receipt = guard.about(PURPOSE).receipt()
+        self.receipts = [{**receipt, "stand_in": self.is_local}] if receipt["requests"] or receipt["kept_back"] else []
+
+    def _prices(self) -> PriceList:
+        from evaluation.prices import price_list
+
+        price = self.chosen.price_as
+        return price_list(price.provider if price else None, price.model if price else None)
+
+    @contextmanager
+    def _endpoint(self) -> Iterator[Endpoint]:
+        from evaluation.providers.openai_compatible import Endpoint
+
+        c = self.chosen
+        common = Endpoint(
+            c.base_url or "", c.model or "", self._key(), concurrency=c.concurrency, timeout_s=c.timeout_s,
+            budget_usd=c.budget_usd, max_retries=c.max_retries,
+        )  # fmt: skip
+        if c.base_url is not None:
+            yield common
+            return
+        from pipelines.serving.loopback import serve
+
+        with serve(self.base_folder().folder, self.out / "raw" / "judge.log") as served:
+            yield replace(common, base_url=served.base_url, model=served.model)
+
+    def _key(self) -> str:
+        key = os.environ.get(self.chosen.api_key_env, "")
+        if not key and not self.is_local:
+            raise UserError(
+                f"{self.chosen.api_key_env} is not set; evaluation.judge.api_key_env names it as the variable with the key."
+            )
+        return key or "none"
+
+
+@contextmanager
+def _of_the_judge() -> Iterator[None]:
+    """The provider layer names the settings of the API arm; here they are the judge's."""
+    try:
+        yield
+    except UserError as e:
+        told = str(e).replace("evaluation.api.", "evaluation.judge.").replace("arm judge:", "judge:")
+        raise type(e)(told) from e
