@@ -46,7 +46,8 @@ def render(
             "",
             "`freehold prepare RECIPE` with the same sources, teacher answers (`teacher.jsonl`) and surrogate key.",
             "`lineage-*.parquet` names the file, its sha256 and the place of every row; `subjects-*.parquet` holds keyed hashes",
-            "of the people each record tells of, which `freehold forget` looks up.",
+            "of the people each record tells of, which `freehold forget` looks up; `documents-*.parquet` holds the redacted",
+            "documents, for evaluation and serving with passages in the prompt.",
             "",
         ]
     )

@@ -85,7 +85,7 @@ def build(
 
 
 def _audit_rows(every: Sequence[str], chosen: Sequence[str], work: Work, counts: Counts) -> list[str]:
-    """Audit the rows that are to be written. Returns what leaks, a few places a kind."""
+    """Audit the rows and documents that are to be written. Returns what leaks, a few places a kind."""
     ids = set(chosen)
     (work.folder / "chosen").mkdir(exist_ok=True)
     for shard in every:
@@ -95,7 +95,11 @@ def _audit_rows(every: Sequence[str], chosen: Sequence[str], work: Work, counts:
     tally = Tally()
     for shard in every:
         tally.add(work.counted("audit", shard).tally)
-    counts.audit |= {"rows": tally.taken["rows"], **{f"leaks of a {k}": n for k, n in sorted(tally.dropped.items())}}
+    counts.audit |= {
+        "rows": tally.taken["rows"],
+        "documents": tally.taken["documents"],
+        **{f"leaks of a {k}": n for k, n in sorted(tally.dropped.items())},
+    }
     counts.audit.setdefault("leaks", sum(tally.dropped.values()))
     return [f"{kind}: {place}" for kind, places in tally.examples.items() for place in places]
 

@@ -226,6 +226,10 @@ class Library:
         hits = self._owners[at[self._hashes[at] == wanted]]
         return list(dict.fromkeys(hits.tolist()))
 
+    def passages(self) -> Iterator[Passage]:
+        """Every passage, documents in order."""
+        return map(self._passage, range(len(self._passages)))
+
     def passage(self, leaned: Leaned) -> Passage:
         return self._passage(self._at[self._number[leaned.document], leaned.start])
 

@@ -1,4 +1,8 @@
-"""The dataset on disk: Parquet files per split, the lineage of every row, the subjects of every record."""
+"""The dataset on disk: Parquet files per split, the lineage of every row, the subjects of every record, the documents.
+
+Documents are redacted as everything else is. They are there for evaluation and serving with passages in the prompt: text,
+and where each passage of it stands (data_prep.library cuts them, nobody else need).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep import shards
-from data_prep.records import Pointer, Redacted, Row, Split
+from data_prep.library import passages_of
+from data_prep.records import Pointer, Redacted, Row, Split, Turn
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 ROWS_A_FILE = 50_000
@@ -35,6 +40,13 @@ ROW = pa.schema(
     ]
 )
 LINEAGE = pa.schema([(n, pa.string()) for n in ("row", "split", "record", "source", "file", "sha256", "at")])
+PASSAGE = pa.struct([("heading", pa.string()), ("start", pa.int64()), ("end", pa.int64())])
+DOCUMENT = pa.schema(
+    [
+        *((n, pa.string()) for n in ("record", "title", "url", "updated", "language", "sensitivity", "file", "text")),
+        ("passages", pa.list_(PASSAGE)),  # characters of the text
+    ]
+)
 SUBJECTS = pa.schema([("record", pa.string()), ("subject", pa.string())])
 
 
@@ -74,7 +86,10 @@ class _Files:
 def write_dataset(
     every: Sequence[str], chosen: Sequence[tuple[str, Split]], folder: Path, out: Path, sources: dict[str, Path]
 ) -> None:
-    """Write the chosen rows (id, side) of the shards in order, with lineage and subjects. sources: name → path."""
+    """Write the chosen rows (id, side) of the shards in order, with lineage and subjects, and the documents that stay.
+
+    sources: name → path.
+    """
     sides = dict(chosen)
     files = {side: _Files(out, side, ROW) for side in SPLITS}
     lineage, subjects = _Files(out, "lineage", LINEAGE), _Files(out, "subjects", SUBJECTS)
@@ -88,8 +103,26 @@ def write_dataset(
         for record in shards.read(folder / "redacted" / f"{shard}.jsonl", Redacted):
             for subject in record.subjects:
                 subjects.add({"record": record.id, "subject": subject})
-    for f in (*files.values(), lineage, subjects):
+    documents = _Files(out, "documents", DOCUMENT)
+    for record in shards.read(folder / "documents.jsonl", Redacted):
+        documents.add(_document(record))
+    for f in (*files.values(), lineage, subjects, documents):
         f.close()
+
+
+def _document(record: Redacted) -> dict[str, Any]:
+    text = record.turns[0].text
+    return {
+        "record": record.id,
+        "title": record.title,
+        "url": record.fields.get("url", ""),
+        "updated": record.created.isoformat() if record.created else None,
+        "language": record.language,
+        "sensitivity": record.sensitivity,
+        "file": record.pointer.file,
+        "text": text,
+        "passages": [{"heading": s.heading, "start": s.start, "end": s.end} for s in passages_of(text)],
+    }
 
 
 def _places(row: Row) -> Iterator[tuple[str, Pointer]]:
@@ -128,6 +161,40 @@ def read_rows(dataset: Path, side: Split) -> Iterator[Row]:
                     record_ids=tuple(item["record_ids"]),
                     spans=(),  # the lineage holds them; nothing after preparation needs them
                 )
+
+
+def read_documents(dataset: Path) -> Iterator[Redacted]:
+    """The documents of a dataset folder as a Library takes them; none in a dataset of an earlier version."""
+    for path in sorted(dataset.glob("documents-*.parquet")):
+        for batch in pq.ParquetFile(path).iter_batches(BATCH):
+            for item in batch.to_pylist():
+                updated = datetime.fromisoformat(item["updated"]) if item["updated"] else None
+                yield Redacted(
+                    id=item["record"],
+                    kind="document",
+                    group=item["record"],
+                    created=updated,
+                    title=item["title"],
+                    turns=(Turn("system", True, updated, item["text"]),),
+                    pointer=Pointer(item["file"], ""),
+                    fields={"url": item["url"]} if item["url"] else {},
+                    solved=False,
+                    language=item["language"],
+                    masked={},
+                    sensitivity=item["sensitivity"],
+                )
+
+
+def leaned_on(dataset: Path, side: Split) -> dict[str, list[tuple[str, Pointer]]]:
+    """Row → the documents whose passages its prompt shows and where those stand, in the prompt's order."""
+    own = {row.id: set(row.record_ids) for row in read_rows(dataset, side)}
+    found: dict[str, list[tuple[str, Pointer]]] = {}
+    for path in files_of(dataset, "lineage"):
+        for batch in pq.ParquetFile(path).iter_batches(BATCH, columns=["row", "split", "record", "file", "at"]):
+            for line in batch.to_pylist():
+                if line["split"] == side and line["record"] not in own[line["row"]]:
+                    found.setdefault(line["row"], []).append((line["record"], Pointer(line["file"], line["at"])))
+    return found
 
 
 def sha256_of(dataset: Path, name: str) -> str:
