@@ -17,7 +17,10 @@ from data_prep.records import ChatMessage, Row, Sensitivity, UserError
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One held-out question. `choices` are the labels an answer may be; empty for free text."""
+    """One held-out question. `choices` are the labels an answer may be; empty for free text.
+
+    linked: the documents that the human's answer links or quotes, where documents are known.
+    """
 
     id: str
     task: str
@@ -27,6 +30,7 @@ class Item:
     slices: tuple[str, ...]
     group: str
     sensitivity: Sensitivity
+    linked: tuple[str, ...] = ()
 
 
 def items(rows: Iterable[Row], choices: dict[str, tuple[str, ...]]) -> list[Item]:

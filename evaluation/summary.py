@@ -3,44 +3,98 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import math
 import statistics as plain
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from data_prep import plugins
+from evaluation.metrics import Given, Shown
 from evaluation.results import Answer, Item, Score
 from evaluation.statistics import bootstrap_difference, clustered_mean
 
 METRICS = "evaluation.metrics"
 
 
-def metrics_for(item: Item) -> list[str]:
-    """Names of the per-item metrics that apply to an item."""
-    wanted = "label" if item.choices else "text"
-    return [n for n in plugins.names(METRICS) if wanted == (m := _module(n)).APPLIES and hasattr(m, "score")]
-
-
+@cache
 def _module(name: str) -> Any:
+    """A metric's module (evaluation.metrics says what is in it)."""
     return importlib.import_module(f"{METRICS}.{name}")
 
 
-def scores(items: Iterable[Item], answers: dict[tuple[str, str], Answer], arms: Sequence[str]) -> list[Score]:
-    """Every per-item metric of every arm. An answer with an error, or none at all, is not measured."""
+@cache
+def _of_kind(kind: str, function: str) -> tuple[str, ...]:
+    return tuple(n for n in plugins.names(METRICS) if kind == _module(n).APPLIES and hasattr(_module(n), function))
+
+
+def _applying(item: Item, function: str) -> list[str]:
+    names = _of_kind("label" if item.choices else "text", function)
+    return [n for n in names if getattr(_module(n), "applies", _always)(item)]
+
+
+def _always(_: Item) -> bool:
+    return True
+
+
+def metrics_for(item: Item) -> list[str]:
+    """Names of the per-item metrics that apply to an item."""
+    return _applying(item, "score")
+
+
+def metrics_of(items: Iterable[Item]) -> list[str]:
+    """Names of the per-item metrics that apply to any of the items."""
+    return sorted({n for i in items for n in metrics_for(i)})
+
+
+def scores(
+    items: Iterable[Item],
+    answers: dict[tuple[str, str], Answer],
+    arms: Sequence[str],
+    shown: Mapping[tuple[str, str], Shown] | None = None,
+) -> list[Score]:
+    """Every per-item metric of every arm. An answer with an error, or none at all, is not measured.
+
+    shown: (arm, item) → what the arm was shown, where that is not just the item's own prompt.
+    """
     found = []
     for item in items:
         for arm in arms:
             answer = answers.get((arm, item.id))
-            for metric in metrics_for(item):
+            told = (shown or {}).get((arm, item.id), Shown(item.prompt))
+            for name in metrics_for(item):
                 value = None
                 if answer is not None and answer.text is not None and answer.error is None:
-                    value = _module(metric).score(answer.text, item.reference)
-                found.append(Score(item.id, arm, metric, value))
+                    value = _score(_module(name).score, answer.text, Given(item, answer, told))
+                found.append(Score(item.id, arm, name, value))
     return found
+
+
+def _score(score: Callable[..., float | None], text: str, given: Given) -> float | None:
+    needs = {"given": given} if "given" in _parameters(score) else {}
+    value = score(text, given.item.reference, **needs)
+    return value if value is None or math.isfinite(value) else None
+
+
+@cache
+def _parameters(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
+
+
+Judged = tuple[str, str, Given]  # answer, reference, and what else a metric may look at
+
+
+def _aggregate(name: str, judged: Sequence[Judged]) -> float | None:
+    aggregate = _module(name).aggregate
+    needs = {"given": [g for *_, g in judged]} if "given" in _parameters(aggregate) else {}
+    value: float | None = aggregate([a for a, *_ in judged], [r for _, r, _ in judged], **needs)
+    return value if value is None or math.isfinite(value) else None
 
 
 def slices_of(items: Sequence[Item]) -> dict[str, list[Item]]:
@@ -54,8 +108,7 @@ def slices_of(items: Sequence[Item]) -> dict[str, list[Item]]:
 
 
 def aggregate_metrics(item: Item) -> list[str]:
-    wanted = "label" if item.choices else "text"
-    return [n for n in plugins.names(METRICS) if wanted == (m := _module(n)).APPLIES and hasattr(m, "aggregate")]
+    return _applying(item, "aggregate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +139,8 @@ def arm_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
     for name, items in slices_of(view.items).items():
         for arm in arms:
-            for metric in metrics_for(items[0]):
-                got = [(view.values.get((arm, i.id, metric)), i.group) for i in items]
+            for metric in metrics_of(items):
+                got = [(view.values.get((arm, i.id, metric)), i.group) for i in items if metric in metrics_for(i)]
                 measured = [(v, g) for v, g in got if v is not None]
                 row: dict[str, Any] = {
                     "slice": name,
@@ -105,16 +158,16 @@ def arm_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _labels(view: View, items: Sequence[Item], arm: str) -> tuple[list[str], list[str]]:
-    got = [(view.answers.get((arm, i.id)), i.reference) for i in items]
-    return [a.text or "" for a, _ in got if a and not a.error], [r for a, r in got if a and not a.error]
+def _judged(view: View, items: Sequence[Item], arm: str) -> list[Judged]:
+    """What the arm answered without an error."""
+    got = ((i, view.answers.get((arm, i.id))) for i in items)
+    return [(a.text or "", i.reference, Given(i, a, Shown(i.prompt))) for i, a in got if a and not a.error]
 
 
 def _aggregate_row(view: View, name: str, items: Sequence[Item], arm: str, metric: str) -> dict[str, Any]:
-    answers, references = _labels(view, items, arm)
-    value = _module(metric).aggregate(answers, references)
-    return {"slice": name, "arm": arm, "metric": metric, "measured": len(answers), "failed": len(items) - len(answers),
-            "mean": value, "low": None, "high": None}  # fmt: skip
+    judged = _judged(view, items, arm)
+    return {"slice": name, "arm": arm, "metric": metric, "measured": len(judged), "failed": len(items) - len(judged),
+            "mean": _aggregate(metric, judged), "low": None, "high": None}  # fmt: skip
 
 
 def difference_table(view: View, candidate: str, others: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
@@ -122,7 +175,7 @@ def difference_table(view: View, candidate: str, others: Sequence[str], *, seed:
     rows = []
     for name, items in slices_of(view.items).items():
         for other in others:
-            for metric in metrics_for(items[0]):
+            for metric in metrics_of(items):
                 c, o, groups = view.paired(items, (candidate, other), metric)
                 row: dict[str, Any] = {
                     "slice": name,
@@ -158,24 +211,19 @@ def _aggregate_difference(
         if all((a := view.answers.get((arm, i.id))) is not None and not a.error for arm in (candidate, other))
     ]
     row: dict[str, Any] = {"slice": name, "candidate": candidate, "other": other, "metric": metric, "items": len(both)}
-    if not both:
-        return {"difference": None, "low": None, "high": None, **row}
-    mine = np.array([view.answers[candidate, i.id].text or "" for i in both])
-    theirs = np.array([view.answers[other, i.id].text or "" for i in both])
-    gold = np.array([i.reference for i in both])
-    aggregate = _module(metric).aggregate
+    mine, theirs = (_judged(view, both, arm) for arm in (candidate, other))
 
     def difference(chosen: npt.NDArray[np.intp]) -> float | None:
-        ours, others = (
-            aggregate(mine[chosen].tolist(), gold[chosen].tolist()),
-            aggregate(theirs[chosen].tolist(), gold[chosen].tolist()),
-        )
-        return None if ours is None or others is None else float(ours - others)
+        ours, others = (_aggregate(metric, [judged[k] for k in chosen]) for judged in (mine, theirs))
+        return None if ours is None or others is None else ours - others
 
+    whole = difference(np.arange(len(both))) if both else None
+    if whole is None:
+        return {"difference": None, "low": None, "high": None, **row}
     low, high = bootstrap_difference(difference, [i.group for i in both], seed=seed)
     return {
         **row,
-        "difference": difference(np.arange(len(both))),
+        "difference": whole,
         "low": low,
         "high": high,
         "clusters": len({i.group for i in both}),

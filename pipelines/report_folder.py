@@ -62,7 +62,8 @@ def read_answers(folder: Path) -> list[Answer]:
 
 
 def _item(data: dict[str, Any]) -> Item:
-    return Item(**{**data, **{k: tuple(data[k]) for k in ("prompt", "choices", "slices")}})
+    lists = ("prompt", "choices", "slices", "linked")
+    return Item(**{**data, **{k: tuple(data[k]) for k in lists if k in data}})
 
 
 def write_dev(out: Path, items: Sequence[Item], answers: dict[str, Answer]) -> None:

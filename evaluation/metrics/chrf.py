@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from evaluation.metrics import LONGEST
+
 APPLIES = "text"
+BETTER = "higher"
 PERFECT = ("restart the hub", "restart the hub", 1.0)
 WORTHLESS = ("xyz", "restart the hub", 0.0)
 
@@ -19,4 +22,6 @@ def _metric() -> Any:
 
 def score(answer: str, reference: str) -> float | None:
     """None where the reference is empty."""
-    return float(_metric().sentence_score(answer, [reference]).score) / 100 if reference.strip() else None
+    if not reference.strip():
+        return None
+    return float(_metric().sentence_score(answer[:LONGEST], [reference[:LONGEST]]).score) / 100

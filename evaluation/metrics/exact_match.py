@@ -5,6 +5,7 @@ from __future__ import annotations
 from data_prep.dedup import normalised
 
 APPLIES = "text"
+BETTER = "higher"
 PERFECT = ("Charge it.", "charge it", 1.0)
 WORTHLESS = ("no", "yes", 0.0)
 

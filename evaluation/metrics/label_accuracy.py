@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 APPLIES = "label"
+BETTER = "higher"
 PERFECT = ("billing", "billing", 1.0)
 WORTHLESS = ("delivery", "billing", 0.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 APPLIES = "text"
+BETTER = "neither"
 PERFECT = ("two words", "also two", 1.0)
 WORTHLESS = ("", "also two", 0.0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 APPLIES = "label"
+BETTER = "higher"
 PERFECT = (["a", "b"], ["a", "b"], 1.0)
 WORTHLESS = (["b", "a"], ["a", "b"], 0.0)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+from evaluation.metrics import LONGEST
+
 APPLIES = "text"
+BETTER = "lower"
 PERFECT = ("Please restart the hub.", "Please restart the hub.", 0.0)
 WORTHLESS = ("I'm sorry, but I cannot help with that.", "Please restart the hub.", 1.0)
 REFUSAL = re.compile(
@@ -14,4 +17,4 @@ REFUSAL = re.compile(
 
 
 def score(answer: str, reference: str) -> float:  # noqa: ARG001  (every metric has this shape)
-    return float(REFUSAL.search(answer) is not None)
+    return float(REFUSAL.search(answer[:LONGEST]) is not None)

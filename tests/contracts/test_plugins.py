@@ -45,10 +45,16 @@ def test_a_target_rolls_back_with_the_options_it_promotes_with(name: str) -> Non
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_tells_a_perfect_from_a_worthless_answer(name: str) -> None:
     metric = importlib.import_module(f"evaluation.metrics.{name}")
+    assert metric.__doc__, "the docstring says what is measured, and how"
     assert metric.APPLIES in ("label", "text")
+    assert metric.BETTER in ("higher", "lower", "neither")
     compute = getattr(metric, "score", None) or metric.aggregate
-    for answer, reference, expected in (metric.PERFECT, metric.WORTHLESS):
-        assert compute(answer, reference) == pytest.approx(expected)
+    assert set(inspect.signature(compute).parameters) <= {"answer", "reference", "answers", "references", "given"}
+    for answer, reference, expected, *given in (metric.PERFECT, metric.WORTHLESS):
+        found = compute(answer, reference, **({"given": given[0]} if given else {}))
+        assert found == pytest.approx(expected)
+    best, worst = metric.PERFECT[2], metric.WORTHLESS[2]
+    assert {"higher": best > worst, "lower": best < worst, "neither": best != worst}[metric.BETTER]
 
 
 def test_an_unknown_plugin_names_the_known_ones_and_the_file_to_write() -> None:
