@@ -208,6 +208,7 @@ class Guard:
         self._whole = _Purse(budget_usd)
         self._purses: dict[str, _Purse] = {}
         self._calls: dict[int, Call] = {}
+        self._responses: dict[tuple[str, str], str] = {}  # purpose and response id → item
         self._next = 1
         self._changed = threading.Condition()
         self._ledger: TextIO | None = None
@@ -237,10 +238,11 @@ class Guard:
             else:
                 call, usd = self._calls[line["call"]], Decimal(line["usd"])
                 self._learn(call, FREE if line["presumed"] else usd)
+                self.is_repeated(call, line["response"])
                 self._end(call, line["status"], usd, line["presumed"])
         for call in list(self._calls.values()):
             self._end(call, UNSETTLED, call.reserved_usd, presumed=True)
-            self._write({"call": call.number, "status": UNSETTLED, "usd": str(call.reserved_usd), "presumed": True})
+            self._write(_ending(call, UNSETTLED, call.reserved_usd, presumed=True))
 
     def about(self, purpose: str) -> Egress:
         """What left for this purpose so far."""
@@ -328,7 +330,24 @@ class Guard:
         egress.bytes += size
         egress.kinds.update(call.kinds)
 
-    def ended(self, call: Call, status: str, usd: Decimal | None, *, may_be_billed: bool, model: str | None) -> Decimal:
+    def is_repeated(self, call: Call, response_id: str | None) -> bool:
+        """Has another item had this response, in this command or an earlier one? Ids that never differ say nothing."""
+        if not response_id:
+            return False
+        with self._changed:
+            owner = self._responses.setdefault((call.purpose, response_id), call.item)
+            return owner != call.item and len(self._responses) > 1
+
+    def ended(
+        self,
+        call: Call,
+        status: str,
+        usd: Decimal | None,
+        *,
+        may_be_billed: bool,
+        model: str | None = None,
+        response_id: str | None = None,
+    ) -> Decimal:
         """How a call ended, and what it is presumed to have cost where the server does not say.
 
         usd None: the server reported no usable count. Returns the presumed money, zero where the price is known.
@@ -344,7 +363,7 @@ class Guard:
                 return FREE
             presumed = usd is None and may_be_billed
             cost = (call.reserved_usd if presumed else FREE) if usd is None else usd
-            self._write({"call": call.number, "status": status, "usd": str(cost), "presumed": presumed})
+            self._write(_ending(call, status, cost, presumed=presumed, response_id=response_id))
             self._learn(call, usd or FREE)
             if model is not None:
                 self.about(call.purpose).models.add(model)
@@ -375,3 +394,7 @@ class Guard:
     def close(self) -> None:
         if self._ledger is not None:
             self._ledger.close()
+
+
+def _ending(call: Call, status: str, usd: Decimal, *, presumed: bool, response_id: str | None = None) -> dict[str, Any]:
+    return {"call": call.number, "status": status, "usd": str(usd), "presumed": presumed, "response": response_id}

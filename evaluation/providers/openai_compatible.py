@@ -173,7 +173,6 @@ class _Caller:
         self._lock = threading.Lock()
         self._next_slot = 0.0
         self._refused = 0
-        self._ids: dict[str, str] = {}  # response id → item
 
     def may_leave(
         self, left: Sequence[tuple[Item, Prompt]], keep: Callable[[Answer], None]
@@ -203,7 +202,7 @@ class _Caller:
                 reply = self._once(item, prompt, call)
             except Exception as e:
                 fault = self._fault(e, attempt)
-                presumed += self.guard.ended(call, fault.status, None, may_be_billed=fault.may_be_billed, model=None)
+                presumed += self.guard.ended(call, fault.status, None, may_be_billed=fault.may_be_billed)
                 error = fault.error
                 if fault.stop is not None:
                     self._stop(fault.stop)
@@ -269,7 +268,7 @@ class _Caller:
             reply = self._streamed(self._request(item, prompt), call)
         else:
             reply = _chat_reply(self._post("/chat/completions", self._request(item, prompt), call))
-        if self._is_repeated(item, reply):
+        if self.guard.is_repeated(call, reply.id):
             from evaluation.transport import ResponseError
 
             raise ResponseError("repeated_answer", f"the server gave response {reply.id} to another item before")
@@ -289,13 +288,6 @@ class _Caller:
         if not isinstance(found, dict):
             raise TypeError(f"the server answered with {type(found).__name__}, not an object")
         return found
-
-    def _is_repeated(self, item: Item, reply: _Reply) -> bool:
-        """Has another item had this response? Servers whose ids never differ say nothing about it."""
-        if not reply.id:
-            return False
-        with self._lock:
-            return self._ids.setdefault(reply.id, item.id) != item.id and len(self._ids) > 1
 
     def _typed(self, item: Item, prompt: Prompt, call: Call) -> _Reply:
         """A label by the server's typed decision endpoint, with the probability of every label. No text is generated."""
@@ -351,7 +343,7 @@ class _Caller:
         if text and item.choices:
             text, error = read_choice(text, item.choices)
         status = "answered" if error is None else error
-        presumed += self.guard.ended(call, status, usd, may_be_billed=True, model=reply.model)
+        presumed += self.guard.ended(call, status, usd, may_be_billed=True, model=reply.model, response_id=reply.id)
         mode = self.endpoint.label_mode if item.choices else "chat"
         sampling = {"max_tokens": self._limit(item), "temperature": 0} if mode == "chat" else {}
         return Answer(
