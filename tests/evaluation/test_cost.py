@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from decimal import Decimal
@@ -258,7 +259,7 @@ def test_the_tornado_by_hand() -> None:
         "people": (D("1380.60"), D("1280.60"), False),
         "capacity": (D("1330.60"), D("1330.60"), False),
     }
-    assert list(found)[0] == "traffic"
+    assert next(iter(found)) == "traffic"
     close = sensitivity.tornado(case, 400_000)  # 800 − 669.40
     # down to 400 − 669.40; at 1.5 times the hardware 800 − 954.10; half the tokens of either side 600 − 669.40
     assert {b.assumption for b in close if b.flips} == {
@@ -343,7 +344,7 @@ def test_the_staircase_is_exact_against_brute_force(case: Case, start: int) -> N
         if total(case, n) <= api:
             seen.add(n)
     assert told == seen
-    assert all(a.high + 1 < b.low for a, b in zip(found, found[1:], strict=False))
+    assert all(a.high + 1 < b.low for a, b in itertools.pairwise(found))
     for point in break_even.staircase(case, low=start, high=high):
         month = cost.self_hosted_month(case, point.requests)
         assert (point.self_hosted_usd, point.replicas) == (month.usd, month.replicas)
