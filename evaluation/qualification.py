@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from evaluation.gates import Gate
 from evaluation.judge import Judgement
 from evaluation.results import Item
 from evaluation.statistics import Estimate, bootstrap_difference, clustered_mean
@@ -119,6 +120,28 @@ def win_rate(judged: Sequence[Judgement], labels: Labels | None) -> dict[str, An
     }
 
 
+def gates(found: Mapping[str, Any], margin: float) -> list[Gate]:
+    """A gate a task: it fails where a qualified judge, corrected by people, shows a win rate below one half less the margin.
+
+    Without qualification it could not be measured, whatever the numbers are.
+    """
+    made = []
+    for name, rates in found["slices"].items():
+        if not name.startswith("task="):
+            continue
+        rate = rates["corrected"]
+        if not found["qualified"] or rate is None or rate["high"] is None:
+            why = "the judge has not qualified" if not found["qualified"] else "no interval of the win rate"
+            made.append(Gate(f"judge {name}", None, margin, None, f"{name}: {why}, so its win rate gates nothing."))
+            continue
+        told = f"{name}: win rate {rate['mean']:.3f} ({rate['low']:.3f} to {rate['high']:.3f}) by judge and people"
+        passed = rate["high"] >= 0.5 - margin
+        says = "not shown to be below" if passed else "below"
+        sentence = f"{told}, {says} {0.5 - margin:.3f}."
+        made.append(Gate(f"judge {name}", 0.5 - rate["mean"], margin, passed, sentence))
+    return made
+
+
 def _position(j: Judgement) -> str | None:
     """Where the orders contradict each other outright: which place won both times. Elsewhere nothing is known of places."""
     if (j.candidate_first, j.baseline_first) == ("candidate", "baseline"):
@@ -198,11 +221,12 @@ def lean(judged: Sequence[Judgement], labels: Labels, *, confidence: float = CON
 
 
 def _weighed(judged: Sequence[Judgement], labels: Labels, value: Any, confidence: float) -> Estimate | None:
-    drawn = [j for j in judged if j.item in labels.strata]
+    same = [j for j in judged if "same_text" in j.reasons]  # a tie, and nobody need be asked
+    drawn = [j for j in judged if j.item in labels.strata and "same_text" not in j.reasons]
     of_stratum: dict[str, list[Judgement]] = {}
     for j in drawn:
         of_stratum.setdefault(labels.strata[j.item], []).append(j)
-    influence: dict[str, float] = {}
+    influence = {j.item: value(0.5, 0.0) for j in same}
     for part in of_stratum.values():
         gaps = {j.item: labels.values[j.item] - _or_tie(j) for j in part if j.item in labels.values}
         if not gaps:
@@ -211,9 +235,10 @@ def _weighed(judged: Sequence[Judgement], labels: Labels, value: Any, confidence
         for j in part:  # the stratum's mean gap, and each label's own part in how sure that mean is
             own = weight * (gaps[j.item] - mean) if j.item in gaps else 0.0
             influence[j.item] = value(_or_tie(j), mean + own)
-    if not influence:
+    if not of_stratum:
         return None
-    return clustered_mean([influence[j.item] for j in drawn], [j.group for j in drawn], confidence=confidence)
+    both = [*same, *drawn]
+    return clustered_mean([influence[j.item] for j in both], [j.group for j in both], confidence=confidence)
 
 
 def _or_tie(j: Judgement) -> float:

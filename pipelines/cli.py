@@ -282,6 +282,25 @@ def evaluate(
 
 
 @app.command()
+def review(
+    recipe: RecipePath,
+    read: Annotated[
+        list[Path] | None,
+        typer.Option("--read", metavar="FILE", help="A filled sheet, CSV or JSON; again for each further reviewer."),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """A blind sheet of disputed answers for people; with --read their verdicts, which calibrate the judge."""
+    from pipelines import report_lines
+    from pipelines import review as reviewing
+
+    loaded = _load(recipe)
+    found = reviewing.read(loaded, read) if read else reviewing.write(loaded)
+    following = f"decide {recipe}" if read else f"review {recipe} --read FILE"
+    _say(found, [*report_lines.reviewed(found), f"next: freehold {following}"], json_)
+
+
+@app.command()
 def decide(recipe: RecipePath, json_: Json = False) -> None:
     """The verdict, from the stored report alone. Exit code 0, 3 (undecided) or 4 (rejected)."""
     from pipelines import report_lines

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation import decision, gates, routing
 from evaluation.report import render
-from pipelines import artifacts, audit, economics, report_folder, stages
+from pipelines import artifacts, audit, economics, report_folder, review, stages
 from pipelines.recipe import Recipe
 from pipelines.report_folder import read_view
 from pipelines.stages import How, Made
@@ -34,6 +34,7 @@ def inputs(recipe: Recipe) -> dict[str, str]:
         "report": report.content_sha256,
         "timings": artifacts.digest(timed),
         "gates": artifacts.digest(gates),
+        "review": review.digest(recipe),
         # a decision belongs to exactly one dataset, adapter and recipe; promotion compares these
         "dataset": report.inputs["dataset"],
         "adapter": report.inputs["adapter"],
@@ -48,7 +49,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         d.candidate, d.baseline, d.ratio, d.alpha, d.metrics, d.must_pass, d.min_items, d.min_measured_share
     )
     audited = audit.read(report)
-    decided = gates.blocked(decision.decide(view, margins), audited["gates"])
+    judged = review.summary(recipe, view)
+    decided = gates.blocked(decision.decide(view, margins), [*audited["gates"], *(judged["gates"] if judged else ())])
     manifest = artifacts.need(report, "evaluate")
     speed = json.loads((report / "speed.json").read_text())
     money = economics.of(
@@ -63,9 +65,11 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         "adapter": manifest.inputs["adapter"],
         "stand_in": manifest.facts["stand_in"],
         "audit": audited["gates"],
+        "judge": judged and {"qualified": judged["qualified"], "gates": judged["gates"]},
         "economics": economics.summary(money),
     }
     artifacts.write_text(out / "decision.json", json.dumps(body, indent=1, default=str))
+    artifacts.write_text(out / "judge.json", json.dumps(judged, indent=1))
     artifacts.write_text(out / "economics.json", json.dumps(money, indent=1, default=str))
     policy = _routing(recipe, report, decided, manifest.inputs["adapter"])
     artifacts.write_text(out / "routing.yaml", _yaml(policy))
@@ -78,7 +82,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         view=view,
         egress=json.loads((report / "egress.json").read_text()),
         routing=policy,
-        facts=_facts(recipe, manifest, tracked),
+        facts={**_facts(recipe, manifest, tracked), "judge": judged},
     )
     for name, text in pages.items():
         artifacts.write_text(out / name, text)

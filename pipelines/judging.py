@@ -35,7 +35,7 @@ PURPOSE = "judge"
 UNANSWERED_LIMIT = 10  # comparisons in a row without a reply, retries included: the server is down
 # what decides how the judge is asked and what its numbers must show, not what it says
 NOT_ASKED_FOR = (
-    "budget_usd", "concurrency", "timeout_s", "api_key_env", "min_labels", "min_kappa", "min_consistency", "max_padded_wins",
+    "budget_usd", "concurrency", "timeout_s", "api_key_env", "margin", "min_labels", "min_kappa", "min_consistency", "max_padded_wins",
     "max_lean",
 )  # fmt: skip
 

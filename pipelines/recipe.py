@@ -247,6 +247,9 @@ class Api(Section):
     max_retries: int = Field(default=5, ge=0, description="Attempts after the first, with exponential back-off")
     budget_usd: Decimal = Field(default=Decimal(5), gt=0, description="Hard stop for the arm, retries included")
     examples: int = Field(default=0, ge=0, description="Worked examples from train put before each question")
+    passages: int = Field(
+        default=0, ge=0, le=20, description="Passages of the documents it is shown; local_only ones never"
+    )
 
     @model_validator(mode="after")
     def _named(self) -> Api:
@@ -283,7 +286,7 @@ class Egress(Section):
     confirmed: bool = Field(default=False, description="Send without --yes; calls to this machine itself need neither")
 
 
-ArmName = Literal["base", "few_shot", "tuned", "api"]
+ArmName = Literal["base", "few_shot", "rag", "tuned", "tuned_rag", "api"]
 
 
 class Leaks(Section):
@@ -344,6 +347,12 @@ class Judge(Section):
     concurrency: int = Field(default=4, ge=1, le=256, description="Requests under way at once")
     timeout_s: float = Field(default=120, gt=0, description="Per attempt")
     max_retries: int = Field(default=5, ge=0, description="Attempts after the first, with exponential back-off")
+    margin: float | None = Field(
+        default=None,
+        gt=0,
+        lt=0.5,
+        description="Gate: fails where the qualified judge shows a win rate below 0.5 less this; none only reports it",
+    )
     min_labels: int = Field(default=50, ge=2, description="Items that people must have judged as well")
     min_kappa: float = Field(
         default=0.4, ge=0, lt=1, description="Least agreement with people (Cohen's kappa, lower bound)"
@@ -384,6 +393,10 @@ class Evaluation(Section):
     few_shot_replies: int = Field(
         default=2, ge=0, le=64, description="Worked examples where the answer is free text: they are long"
     )
+    passages: int = Field(
+        default=4, ge=1, le=20, description="Passages of the documents that the arms rag and tuned_rag are shown"
+    )
+    passage_chars: int = Field(default=1200, ge=100, description="Longer passages are cut to this")
     max_new_tokens: int = Field(default=160, ge=1, description="Longest free-text answer, in tokens")
     batch_size: int = Field(default=4, ge=1, description="Prompts a local forward pass")
     golden_prompts: int = Field(

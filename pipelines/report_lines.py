@@ -237,3 +237,26 @@ def _json(path: Path) -> Any:
 
 def _number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def reviewed(found: dict[str, Any]) -> list[str]:
+    """A sheet that was written, or what was read back of one."""
+    if "page" in found:
+        lines = [
+            f"sheet {found['sheet']}: {found['lines']} lines, drawn from {found['disputed']} disputed items and {found['clear']} clear ones",
+            f"page:  {found['page']}",
+            f"table: {found['csv']}",
+        ]
+        if found["local_only_lines"]:
+            lines.append(
+                f"{found['local_only_lines']} lines are of local_only rows: give this sheet to nobody outside the house"
+            )
+        return lines
+    each = [
+        f"{r['file']}: {r['verdicts']} verdicts, {r['open']} lines open"
+        + (f", {r['repeated']} said twice" if r["repeated"] else "")
+        for r in found["reviewers"]
+    ]
+    agree = found["reviewers_agree"]
+    shared = [f"reviewers agree on {agree:.0%} of the lines that several judged"] if agree is not None else []
+    return [f"sheet {found['sheet']}: labels for {found['labels']} of {found['lines']} lines", *each, *shared]
