@@ -1,0 +1,431 @@
+"""Open-loop load on an OpenAI-compatible server: Poisson arrivals at a fixed rate, streamed answers, one Timing a request.
+
+Requests are sent when they are due, however many are under way, and each is timed from that moment. Every run asks the test
+items' own prompts with the measured answer lengths. A prompt never repeats (a number stands before its last message), so the
+server's prefix cache holds what production shares, instruction and examples, and not the whole test set. Arrivals go on until
+the last measured request has ended; before each run the server must answer as fast as when it was idle.
+
+Why an own generator of this size. guidellm 0.8 times requests from the actual, not the scheduled, sending (its issue 1048:
+when the client falls behind, percentiles improve), asks for torch, transformers and sanic and pins click; aiperf 0.13 pins
+pandas 2.3 and ruamel.yaml 0.18, which conflict with this package, and brings 40 others; inference-perf pins another
+transformers; locust's users wait for their answers, a closed loop; `vllm bench serve` needs vLLM's environment. None reports
+intervals, counts errors as misses of the service level or searches for the rate that keeps one. `tests/bench/capacity.py`
+holds this one against `vllm bench serve`. The openai client validates every chunk; here a chunk costs one json.loads.
+
+The client is one process. Where its sending is late, the run says so and nothing about the server is concluded from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import json
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import numpy as np
+
+from data_prep.records import ChatMessage, UserError
+from evaluation import latency
+from evaluation.latency import Capacity, Run, Slo, Timing
+
+STOP_AT = 4  # times the allowed misses: the run is lost by far, what is left of it only takes time
+IDLE_REQUESTS = 8
+REST_LIMIT_S = 60.0
+FIRST_ANSWER_S = 180.0  # a server's first answer may compile kernels
+PAUSE_S = 0.05
+
+
+class LoadError(UserError):
+    """The server does not answer at all; there is nothing to measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """base_url ends in /v1. pin_lengths: the server takes vLLM's `ignore_eos`, so each answer has the measured length."""
+
+    base_url: str
+    model: str
+    key: str = field(default="none", repr=False)
+    timeout_s: float = 60.0
+    pin_lengths: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One item of the mix: its prompt and how many tokens its answer has."""
+
+    messages: tuple[ChatMessage, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """rates: empty searches for the highest. repeats: runs a rate, where one leaves its level unsettled."""
+
+    seconds: float
+    warm_up_s: float
+    seed: int
+    rates: tuple[float, ...] = ()
+    repeats: int = 3
+    precision: float = 0.05
+    max_minutes: float = 30.0
+    max_late_ms: float = 25.0
+
+
+def arrivals(rate: float, *, seed: Sequence[int]) -> Iterator[float]:
+    """Seconds of Poisson arrivals, without end. The same seed at another rate is the same sequence, stretched."""
+    rng, now = np.random.default_rng(seed), 0.0
+    while True:
+        for gap in rng.exponential(size=256):
+            now += float(gap)
+            yield now / rate
+
+
+def questions(mix: Sequence[Question], *, seed: Sequence[int]) -> Iterator[Question]:
+    """The mix in shuffled order, again and again: every question is asked equally often."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield from (mix[i] for i in rng.permutation(len(mix)))
+
+
+def measure(server: Server, mix: Sequence[Question], rate: float, *, plan: Plan, repeat: int, slo: Slo) -> Run:
+    """One run at one rate. Percentiles need it whole; it is stopped where the service level is missed by far."""
+    return asyncio.run(_Run(server, mix, rate, plan, repeat, slo).run())
+
+
+class _Run:
+    def __init__(self, server: Server, mix: Sequence[Question], rate: float, plan: Plan, repeat: int, slo: Slo) -> None:
+        self.server, self.rate, self.plan, self.repeat = server, rate, plan, repeat
+        self.bounds = slo.bounds()
+        self.due = arrivals(rate, seed=(plan.seed, repeat))
+        self.asked = questions(mix, seed=(plan.seed, repeat, 1))
+        self.until = plan.warm_up_s + plan.seconds
+        same = arrivals(rate, seed=(plan.seed, repeat))
+        self.planned = sum(t >= plan.warm_up_s for t in itertools.takewhile(lambda t: t < self.until, same))
+        self.most_missed = STOP_AT * max(1, latency.allowed_misses(self.planned))
+        self.timings: list[Timing] = []
+        self.missed = dict.fromkeys(self.bounds, 0)
+        self.late: list[float] = []
+        self.under_way: dict[
+            float, bool
+        ] = {}  # measured requests, by when they were due → whether the answer has begun
+        self.all_sent = False
+        self.fault: str | None = None
+        self.began = self.looked = 0.0
+
+    async def run(self) -> Run:
+        tasks: set[asyncio.Task[None]] = set()
+        async with _client(self.server) as client:
+            self.began = time.perf_counter() + PAUSE_S
+            for due, question in zip(self.due, self.asked, strict=False):
+                self.all_sent = due >= self.until
+                if not await self._until(due):
+                    break
+                if self.plan.warm_up_s <= due < self.until:
+                    self.under_way[due] = False
+                task = asyncio.create_task(self._ask(client, question, due))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+            ended = self._result()
+            for task in list(tasks):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return ended
+
+    async def _until(self, due: float) -> bool:
+        """Wait until a request is due. False: nothing is left to wait for."""
+        while True:
+            left = self.began + due - time.perf_counter()
+            await asyncio.sleep(max(0.0, min(left, PAUSE_S)))
+            if self.fault or (self.all_sent and not self.under_way) or self._lost():
+                return False
+            if left <= PAUSE_S:
+                return True
+
+    async def _ask(self, client: httpx2.AsyncClient, question: Question, due: float) -> None:
+        counts = due in self.under_way
+        if counts:
+            self._sent(1000 * (time.perf_counter() - self.began - due))
+
+        def begun() -> None:
+            if counts:
+                self.under_way[due] = True
+
+        try:
+            timing = await ask(client, self.server, question, due=self.began + due, at_s=due, begun=begun)
+        except _OutOfSockets:
+            self.fault = "the client ran out of sockets: raise its limit of open files (ulimit -n)"
+            return
+        except Exception as e:
+            self.fault = f"the client failed: {type(e).__name__}: {e}"
+            return
+        if counts:
+            del self.under_way[due]
+            self.timings.append(timing)
+            for name, bound in self.bounds.items():
+                self.missed[name] += any(v > bound for v in latency.column([timing], name))
+
+    def _sent(self, late_ms: float) -> None:
+        self.late.append(late_ms)
+        if late_ms > self.plan.max_late_ms:
+            late = sum(ms > self.plan.max_late_ms for ms in self.late)
+            if late > max(1, self.planned // 100):
+                self.fault = (
+                    f"the client was late: {late} of {len(self.late)} requests left more than"
+                    f" {self.plan.max_late_ms:g} ms after they were due, so it was measured and not the server"
+                )
+
+    def _lost(self) -> bool:
+        """Whether so many measured requests have missed a bound that the rest cannot matter."""
+        if any(missed > self.most_missed for missed in self.missed.values()):
+            return True
+        if (now := time.perf_counter()) - self.looked < PAUSE_S:
+            return False
+        self.looked = now
+        return any(self.missed[n] + len(self._overdue(n, bound)) > self.most_missed for n, bound in self.bounds.items())
+
+    def _overdue(self, criterion: str, bound: float) -> list[float]:
+        """Requests under way that have missed a bound already."""
+        if criterion == "inter_token_ms":
+            return []
+        latest = time.perf_counter() - self.began - bound / 1000
+        waiting = [d for d, begun in self.under_way.items() if criterion == "latency_ms" or not begun]
+        return [d for d in waiting if d < latest]
+
+    def _result(self) -> Run:
+        overdue = {d for name, bound in self.bounds.items() for d in self._overdue(name, bound)}
+        ended = [*self.timings, *(Timing(d, 0.0, None, None, None, None, "stopped_overdue") for d in overdue)]
+        ended.sort(key=lambda t: t.at_s)
+        return Run(self.rate, self.plan.seconds, self.repeat, self.planned, tuple(ended), self.fault)
+
+
+class _OutOfSockets(Exception):
+    pass
+
+
+def _client(server: Server) -> httpx2.AsyncClient:
+    # a pool that is full would hold requests back: the loop would be closed
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+    timeout = httpx2.Timeout(server.timeout_s, pool=None)
+    return httpx2.AsyncClient(
+        limits=limits, timeout=timeout, headers={"Authorization": f"Bearer {server.key}"}, trust_env=False
+    )
+
+
+_numbers = itertools.count(time.time_ns() // 1000)
+
+
+def _body(server: Server, question: Question) -> dict[str, Any]:
+    *before, last = question.messages
+    body: dict[str, Any] = {
+        "model": server.model,
+        "messages": [*before, {**last, "content": f"{next(_numbers) % 10**9} {last['content']}"}],
+        "max_tokens": question.tokens,
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    return {**body, "ignore_eos": True, "min_tokens": question.tokens} if server.pin_lengths else body
+
+
+async def ask(
+    client: httpx2.AsyncClient,
+    server: Server,
+    question: Question,
+    *,
+    due: float,
+    at_s: float = 0.0,
+    begun: Callable[[], None] = lambda: None,
+) -> Timing:
+    """One streamed request, timed from `due` on perf_counter. Faults are the Timing's error."""
+    stream = _Stream()
+    late = 1000 * (time.perf_counter() - due)
+    try:
+        async with (
+            asyncio.timeout(server.timeout_s),
+            client.stream("POST", f"{server.base_url}/chat/completions", json=_body(server, question)) as response,
+        ):
+            if response.status_code != 200:
+                return Timing(at_s, late, None, None, None, None, f"http_{response.status_code}")
+            async for line in _lines(response):
+                if stream.read(line) and stream.pieces == 1:
+                    begun()
+                if stream.done:
+                    break
+    except (TimeoutError, httpx2.TimeoutException):
+        return Timing(at_s, late, None, None, None, None, "timeout")
+    except (httpx2.HTTPError, OSError) as e:
+        if _has_errno(e, errno.EMFILE):
+            raise _OutOfSockets from e
+        return Timing(at_s, late, None, None, None, None, "connection_lost")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Timing(at_s, late, None, None, None, None, "unreadable_response")
+    return stream.timing(due, at_s, late)
+
+
+async def _lines(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """Lines that end in a line feed; httpx2's own also end at U+2028, which may stand inside a chunk's JSON."""
+    rest = b""
+    async for data in response.aiter_bytes():
+        *whole, rest = (rest + data).split(b"\n")
+        for line in whole:
+            yield line
+
+
+class _Stream:
+    """Server-sent events of one answer: when its first and last tokens came, and how many there were."""
+
+    def __init__(self) -> None:
+        self.first = self.last = 0.0
+        self.pieces, self.tokens = 0, 0
+        self.finished = self.done = False
+        self.error: str | None = None
+
+    def read(self, line: bytes) -> bool:
+        """Whether the line brought a piece of the answer."""
+        if not line.startswith(b"data:"):
+            return False
+        data = line[5:].strip()
+        if data == b"[DONE]":
+            self.done = True
+            return False
+        chunk = json.loads(data)
+        if "error" in chunk:
+            self.error, self.done = "error_in_stream", True
+            return False
+        self.tokens = (chunk.get("usage") or {}).get("completion_tokens") or self.tokens
+        came = False
+        for choice in chunk.get("choices") or ():
+            delta = choice.get("delta") or {}
+            self.finished = self.finished or choice.get("finish_reason") is not None
+            came = came or self.finished or any(delta.get(k) for k in ("content", "reasoning_content", "reasoning"))
+        if came:
+            self.last = time.perf_counter()
+            self.first = self.first or self.last
+            self.pieces += 1
+        return came
+
+    def timing(self, due: float, at_s: float, late: float) -> Timing:
+        if self.error or not self.finished:
+            return Timing(at_s, late, None, None, None, None, self.error or "half_answer")
+        tokens = self.tokens or self.pieces
+        each = 1000 * (self.last - self.first) / (tokens - 1) if tokens > 1 else None
+        return Timing(at_s, late, 1000 * (self.first - due), each, 1000 * (self.last - due), tokens)
+
+
+def _has_errno(e: BaseException | None, number: int) -> bool:
+    while e is not None:
+        if isinstance(e, OSError) and e.errno == number:
+            return True
+        e = e.__cause__ or e.__context__
+    return False
+
+
+def alone(server: Server, mix: Sequence[Question], *, number: int, seed: int) -> list[Timing]:
+    """Requests one after another on a server that does nothing else. Raises LoadError where it answers none."""
+    found = asyncio.run(_in_turn(server, list(itertools.islice(questions(mix, seed=(seed, 2)), number))))
+    if all(t.error for t in found):
+        raise LoadError(
+            f"{server.base_url} answers none of {number} requests for model {server.model!r}: {found[-1].error}."
+            " Check the address, the model's name and the key of this server in evaluation.load.servers."
+        )
+    return found
+
+
+async def _in_turn(server: Server, asked: Sequence[Question]) -> list[Timing]:
+    async with _client(server) as client:
+        return [await ask(client, server, q, due=time.perf_counter()) for q in asked]
+
+
+class _Rest:
+    """Whether the server has come to rest: its shortest question takes no longer than when it was idle."""
+
+    def __init__(self, server: Server, mix: Sequence[Question]) -> None:
+        shortest = min(mix, key=lambda q: (sum(len(m["content"]) for m in q.messages), q.tokens))
+        self.server, self.probe = server, Question(shortest.messages, 1)
+        idle = [self._once() for _ in range(5)]
+        self.limit_ms = 2 * statistics.median(idle) + 20
+
+    def _once(self) -> float:
+        timing = asyncio.run(_in_turn(self.server, [self.probe]))[0]
+        return timing.latency_ms if timing.latency_ms is not None else float("inf")
+
+    def wait(self) -> bool:
+        """True once it is at rest; False where that takes too long."""
+        deadline = time.monotonic() + REST_LIMIT_S
+        while self._once() > self.limit_ms:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(PAUSE_S)
+        return True
+
+
+def capacity(
+    server: Server, mix: Sequence[Question], slo: Slo, plan: Plan, *, on_run: Callable[[Run], None] = lambda _: None
+) -> tuple[Capacity, list[Timing]]:
+    """The highest rate inside the service level, and the timings of single requests on the idle server.
+
+    Raises LoadError where the server answers nothing.
+    """
+    deadline = time.monotonic() + 60 * plan.max_minutes
+    patient = Server(server.base_url, server.model, server.key, FIRST_ANSWER_S, server.pin_lengths)
+    alone(patient, mix, number=2, seed=plan.seed)
+    idle = alone(server, mix, number=IDLE_REQUESTS, seed=plan.seed)
+    reason = _too_slow_alone(idle, slo)
+    if reason is not None:
+        return Capacity(None, None, reason, (), ()), idle
+    rest = _Rest(server, mix)
+
+    def one(rate: float, repeat: int) -> Run:
+        if rest.wait():
+            run = measure(server, mix, rate, plan=plan, repeat=repeat, slo=slo)
+        else:
+            run = Run(rate, plan.seconds, repeat, 0, (), f"the server did not come to rest within {REST_LIMIT_S:g} s")
+        on_run(run)
+        return run
+
+    def out_of_time() -> bool:
+        return time.monotonic() + plan.warm_up_s + plan.seconds > deadline
+
+    if plan.rates:
+        return latency.at_rates(one, slo, rates=plan.rates, repeats=plan.repeats, out_of_time=out_of_time), idle
+    each_s = statistics.fmean(t.latency_ms for t in idle if t.latency_ms is not None) / 1000
+    found = latency.search(
+        one, slo, first_rate=1 / each_s, precision=plan.precision, repeats=plan.repeats, out_of_time=out_of_time
+    )
+    return found, idle
+
+
+def _too_slow_alone(idle: Sequence[Timing], slo: Slo) -> str | None:
+    for name, bound in slo.bounds().items():
+        values = latency.column(idle, name)
+        if values and statistics.median(values) > bound:
+            shown = f"{statistics.median(values):.0f} ms" if statistics.median(values) < float("inf") else "no answer"
+            return f"a single request on the idle server has {name} {shown}, above the bound of {bound:g} ms"
+    return None
+
+
+def record(found: Capacity, idle: Sequence[Timing], slo: Slo, plan: Plan, mix: Sequence[Question]) -> dict[str, Any]:
+    """What capacity.json says of one server."""
+    return {
+        "requests_per_second": found.requests_per_second,
+        "above": found.above,
+        "reason": found.reason,
+        "slo_p95_ms": slo.bounds(),
+        "seconds": plan.seconds,
+        "warm_up_s": plan.warm_up_s,
+        "seed": plan.seed,
+        "questions": len(mix),
+        "answer_tokens": statistics.fmean(q.tokens for q in mix),
+        "idle_ms": {
+            name: statistics.median(v) if (v := [x for x in latency.column(idle, name) if x < float("inf")]) else None
+            for name in latency.CRITERIA
+        },
+        "rates": latency.table(found.runs),
+    }

@@ -1,0 +1,287 @@
+"""Latency and capacity: percentiles and search against queueing theory, the load generator against a real server."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation import latency, load
+from evaluation.latency import Capacity, Run, Slo, Timing
+from evaluation.load import LoadError, Plan, Question, Server
+from tests.evaluation.queue_server import QueueServer, lindley, md1_rate, md1_wait_at_most, serving
+
+SERVICE = 0.01  # seconds a request in the simulated queue
+MIX = [Question(({"role": "user", "content": f"Question {n}"},), 4) for n in range(7)]
+
+
+def simulated(seed: int, *, seconds: float = 60.0, service: float = SERVICE) -> latency.Measure:
+    """One run of the M/D/1 queue on paper, from the arrivals that a real run would have."""
+
+    def measure(rate: float, repeat: int) -> Run:
+        due = list(itertools.takewhile(lambda t: t < seconds, load.arrivals(rate, seed=(seed, repeat))))
+        times = 1000 * lindley(due, service)
+        timings = [Timing(t, 0.0, ms, None, ms, 1) for t, ms in zip(due, times, strict=True)]
+        return Run(rate, seconds, repeat, len(due), tuple(timings))
+
+    return measure
+
+
+def find(measure: latency.Measure, slo: Slo, **options: object) -> Capacity:
+    given = {"first_rate": 100.0, "precision": 0.05, "repeats": 3, "out_of_time": lambda: False, **options}
+    return latency.search(measure, slo, **given)  # type: ignore[arg-type]
+
+
+# ---- percentiles
+
+
+@given(st.lists(st.one_of(st.floats(0, 1e6), st.just(math.inf)), min_size=1, max_size=300), st.floats(0, 1e6))
+@settings(deadline=None, max_examples=100)
+def test_p95_is_within_a_bound_exactly_where_at_most_one_in_twenty_missed_it(values: list[float], bound: float) -> None:
+    found = latency.quantile(values, 0.95)
+    missed = sum(v > bound for v in values)
+    assert (found.value is not None and found.value <= bound) == (missed <= latency.allowed_misses(len(values)))
+    assert found.low is None or found.value is None or found.low <= found.value
+    assert found.high is None or found.value is None or found.value <= found.high
+
+
+def test_six_failures_in_a_hundred_leave_no_p95_and_five_do() -> None:
+    good = [float(n) for n in range(94)]
+    assert latency.quantile([*good, *[math.inf] * 6], 0.95).value is None
+    assert latency.quantile([*good, 200.0, *[math.inf] * 5], 0.95).value == 200.0
+
+
+def test_too_few_requests_have_no_upper_end_of_p99() -> None:
+    assert latency.quantile([float(n) for n in range(100)], 0.99).high is None
+
+
+def test_independent_requests_count_in_full_and_runs_of_ten_alike_as_one() -> None:
+    rng = np.random.default_rng(1)
+    assert latency.effective_number(rng.random(4000) < 0.3) > 3000
+    alike = np.repeat(rng.random(400) < 0.3, 10)
+    assert 250 < latency.effective_number(alike) < 600
+
+
+def test_intervals_cover_in_a_queue_where_independent_ones_would_not() -> None:
+    rate, n, true = 70.0, 800, None
+    for t in np.arange(0, 0.2, 0.0002):  # the 95th percentile of M/D/1, from its distribution
+        if md1_wait_at_most(float(t), rate, SERVICE) >= 0.95:
+            true = 1000 * (t + SERVICE)
+            break
+    assert true is not None
+    covered = naive = 0
+    for seed in range(200):
+        due = list(itertools.islice(load.arrivals(rate, seed=(seed,)), n + 200))
+        values = list(1000 * lindley(due, SERVICE)[200:])
+        q = latency.quantile(values, 0.95)
+        covered += (q.low or 0) <= true <= (q.high or math.inf)
+        low, high = latency._order_statistics(n, 0.95, n, 0.95)
+        naive += sorted(values)[low - 1] <= true <= sorted(values)[high - 1]
+    assert covered >= 170
+    assert naive <= 140
+
+
+# ---- the search
+
+
+def test_the_search_finds_the_rate_that_theory_gives_within_a_tenth() -> None:
+    bound = 50.0
+    true = md1_rate(bound / 1000, SERVICE)
+    found = [find(simulated(seed), Slo(latency_ms=bound)).requests_per_second or 0 for seed in range(20)]
+    assert all(abs(rate / true - 1) < 0.10 for rate in found), (true, found)
+
+
+@pytest.mark.parametrize("first_rate", [1.0, 30.0, 1000.0])
+def test_where_the_search_begins_matters_little(first_rate: float) -> None:
+    true = md1_rate(0.05, SERVICE)
+    found = find(simulated(3), Slo(latency_ms=50.0), first_rate=first_rate)
+    assert found.requests_per_second == pytest.approx(true, rel=0.1)
+    assert found.above is not None
+    assert found.above / (found.requests_per_second or 0) <= 1.05 + 1e-9
+
+
+def test_the_same_seed_finds_the_same_rate() -> None:
+    assert find(simulated(5), Slo(latency_ms=50.0)) == find(simulated(5), Slo(latency_ms=50.0))
+
+
+def test_a_settled_rate_is_not_run_again() -> None:
+    found = find(simulated(1), Slo(latency_ms=50.0))
+    runs = [sum(r.rate == level.rate for r in found.runs) for level in found.levels]
+    assert min(runs) == 1
+    assert max(runs) <= 3
+
+
+def test_the_tightest_bound_decides() -> None:
+    loose, tight = Slo(first_token_ms=50.0, latency_ms=500.0), Slo(first_token_ms=500.0, latency_ms=50.0)
+    assert find(simulated(1), loose).requests_per_second == find(simulated(1), tight).requests_per_second
+
+
+def test_time_that_runs_out_leaves_what_was_proved_and_says_so() -> None:
+    left = iter([False, False, False, *[True] * 50])
+    found = find(simulated(1), Slo(latency_ms=50.0), first_rate=10.0, out_of_time=lambda: next(left))
+    assert found.requests_per_second is not None
+    assert "time" in (found.reason or "")
+
+
+def test_a_late_client_is_no_capacity() -> None:
+    def late(rate: float, repeat: int) -> Run:
+        return Run(rate, 60.0, repeat, 0, (), "the client was late")
+
+    found = find(late, Slo(latency_ms=50.0))
+    assert found.requests_per_second is None
+    assert "the client was late" in (found.reason or "")
+
+
+def test_errors_are_misses_of_every_bound() -> None:
+    timings = [Timing(n, 0.0, 1.0, 1.0, 1.0, 4, "http_500" if n % 10 == 0 else None) for n in range(200)]
+    level = latency.judge([Run(1.0, 60.0, 0, 200, tuple(timings))], Slo(first_token_ms=50.0, inter_token_ms=50.0))
+    assert not level.kept
+    assert level.sure
+    assert level.misses == {"first_token_ms": 0.1, "inter_token_ms": 0.1}
+
+
+def test_a_server_that_keeps_no_rate_ends_the_search_with_a_reason() -> None:
+    found = find(simulated(1), Slo(latency_ms=5.0))
+    assert found.requests_per_second is None
+    assert "even at" in (found.reason or "")
+
+
+def test_given_rates_end_at_the_first_that_misses() -> None:
+    found = latency.at_rates(
+        simulated(1), Slo(latency_ms=50.0), rates=(95.0, 20.0, 60.0), repeats=2, out_of_time=lambda: False
+    )
+    assert (found.requests_per_second, found.above, found.reason) == (60.0, 95.0, None)
+
+
+# ---- the generator against a real server
+
+
+def plan(**options: object) -> Plan:
+    given = {"seconds": 2.0, "warm_up_s": 0.3, "seed": 11, "max_late_ms": 60.0, **options}
+    return Plan(**given)  # type: ignore[arg-type]
+
+
+LOOSE = Slo(latency_ms=10_000.0)
+
+
+def run(server: QueueServer, rate: float, slo: Slo = LOOSE, **options: object) -> Run:
+    return load.measure(Server(server.url, "m", timeout_s=2.0), MIX, rate, plan=plan(**options), repeat=0, slo=slo)
+
+
+def test_waits_in_a_real_queue_are_those_of_an_independent_simulation_of_the_same_arrivals() -> None:
+    service, rate = 0.06, 13.0
+    with serving(QueueServer(service)) as server:
+        done = run(server, rate, seconds=4.0)
+    due = list(itertools.takewhile(lambda t: t < 4.3, load.arrivals(rate, seed=(11, 0))))
+    expected = [1000 * s for t, s in zip(due, lindley(due, service), strict=True) if t >= 0.3]
+    assert done.whole
+    assert done.fault is None
+    assert len(expected) == len(done.timings)
+    for q in (0.5, 0.95):
+        seen = latency.quantile(latency.column(done.timings, "latency_ms"), q).value
+        assert seen == pytest.approx(latency.quantile(expected, q).value, rel=0.1, abs=30)  # other work on two cores
+
+
+def test_first_token_pace_and_tokens_are_told_apart() -> None:
+    with serving(QueueServer(0.08, workers=None)) as server:
+        done = run(server, 20.0)
+    middle = {name: latency.quantile(latency.column(done.timings, name), 0.5).value for name in latency.CRITERIA}
+    assert middle["first_token_ms"] == pytest.approx(20, abs=8)
+    assert middle["inter_token_ms"] == pytest.approx(20, abs=8)
+    assert middle["latency_ms"] == pytest.approx(80, abs=12)
+    assert {t.tokens for t in done.timings} == {4}
+
+
+def test_requests_leave_when_due_however_many_are_under_way() -> None:
+    with serving(QueueServer(1.2, workers=None)) as server:
+        done = run(server, 150.0, seconds=1.0, warm_up_s=0.0)
+    assert server.most_at_once > 110  # a pool of 100 connections, or a closed loop, would hold them back
+    assert done.fault is None
+
+
+def test_no_prompt_is_sent_twice_and_the_length_is_asked_for() -> None:
+    with serving(QueueServer(0.001, workers=None)) as server:
+        run(server, 50.0, seconds=1.0)
+    prompts = [b["messages"][-1]["content"] for b in server.bodies]
+    assert len(set(prompts)) == len(prompts) > 20
+    assert {b["max_tokens"] for b in server.bodies} == {4}
+
+
+def test_a_slow_start_is_left_out_with_the_warm_up() -> None:
+    with serving(QueueServer(0.005, workers=None, slow_until_s=0.6)) as server:
+        done = run(server, 60.0, seconds=1.0, warm_up_s=0.9)
+    assert max(latency.column(done.timings, "latency_ms")) < 45
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("500", "http_500"), ("429", "http_429"), ("cut", "connection_lost"), ("half", "connection_lost"),
+        ("garbage", "unreadable_response"), ("error", "error_in_stream"), ("hang", "timeout"),
+    ],
+)  # fmt: skip
+def test_every_fault_is_an_error_of_its_request_alone(fault: str, error: str) -> None:
+    with serving(QueueServer(0.002, workers=None, faults=(None, None, fault))) as server:
+        target = Server(server.url, "m", timeout_s=0.5)
+        done = load.measure(target, MIX, 40.0, plan=plan(seconds=0.8, warm_up_s=0), repeat=0, slo=Slo())
+    errors = {t.error for t in done.timings}
+    failed = sum(t.error is not None for t in done.timings)
+    assert errors == {None, error}
+    assert abs(failed - len(done.timings) / 3) <= 1
+
+
+def test_a_run_that_is_lost_by_far_is_stopped_and_its_percentiles_are_not_told() -> None:
+    began = time.perf_counter()
+    with serving(QueueServer(0.05)) as server:
+        done = run(server, 80.0, Slo(latency_ms=100.0), seconds=12.0)
+    assert time.perf_counter() - began < 8
+    assert not done.whole
+    level = latency.judge([done], Slo(latency_ms=100.0))
+    assert (level.kept, level.sure) == (False, True)
+    (row,) = latency.table([done])
+    assert row["latency_ms"]["p95"] is None
+
+
+def test_a_client_that_cannot_keep_up_is_told_and_not_the_server() -> None:
+    with serving(QueueServer(0.0, workers=None)) as server:
+        done = run(server, 6000.0, seconds=0.5, warm_up_s=0.0, max_late_ms=25.0)
+    assert "the client was late" in (done.fault or "")
+
+
+def test_the_next_run_waits_until_the_server_is_at_rest() -> None:
+    with serving(QueueServer(0.01)) as server:
+        rest = load._Rest(Server(server.url, "m"), MIX)
+        server.free_at = time.perf_counter() + 0.6  # work that is left over
+        began = time.perf_counter()
+        assert rest.wait()
+        assert time.perf_counter() - began > 0.5
+
+
+@pytest.mark.slow
+def test_capacity_of_a_real_server_is_within_a_tenth_of_theory() -> None:
+    service, bound = 0.02, 120.0
+    with serving(QueueServer(service)) as server:
+        chosen = plan(seconds=5.0, warm_up_s=0.5, repeats=2)
+        found, idle = load.capacity(Server(server.url, "m"), MIX, Slo(latency_ms=bound), chosen)
+    assert found.reason is None, found
+    assert found.requests_per_second == pytest.approx(md1_rate(bound / 1000, service), rel=0.10)
+    kept = load.record(found, idle, Slo(latency_ms=bound), chosen, MIX)
+    assert kept["requests_per_second"] < kept["above"]
+    assert kept["idle_ms"]["latency_ms"] == pytest.approx(20, abs=8)
+
+
+def test_a_bound_that_one_request_alone_misses_needs_no_search() -> None:
+    with serving(QueueServer(0.03)) as server:
+        found, _ = load.capacity(Server(server.url, "m"), MIX, Slo(latency_ms=10.0), plan())
+    assert found.requests_per_second is None
+    assert "a single request on the idle server" in (found.reason or "")
+
+
+def test_a_server_that_refuses_everything_is_the_users_mistake() -> None:
+    with serving(QueueServer(0.0, faults=("404",))) as server, pytest.raises(LoadError, match="http_404"):
+        load.capacity(Server(server.url, "other"), MIX, Slo(latency_ms=10.0), plan())
