@@ -41,7 +41,8 @@ class GuardedClient(httpx2.Client):
         """Raises EgressError before anything is sent; ResponseError for what came back instead of an answer."""
         deadline = time.monotonic() + self._timeout_s
         request.headers["Accept-Encoding"] = "identity"  # a small body cannot become a huge one
-        size = len(request.read()) + sum(len(k) + len(v) + 4 for k, v in request.headers.raw)
+        line = len(request.method) + len(request.url.raw_path) + len(" ") + len(" HTTP/1.1\r\n\r\n")
+        size = line + sum(len(k) + len(v) + 4 for k, v in request.headers.raw) + len(request.read())
         call = self._guard.leaving(request.headers.get(TAG, ""), str(request.url), size)
         response = super().send(request, stream=True, follow_redirects=False)
         try:
