@@ -17,7 +17,7 @@ from data_prep.records import ChatMessage, Row, UserError
 from evaluation import examples, summary
 from evaluation.cost import capacity_of, usd_per_1k_at_full_use
 from evaluation.egress import kinds_in
-from evaluation.providers import openai_compatible
+from evaluation.providers import openai_compatible, replay
 from evaluation.results import Answer, AnswerFile, Item, items, read_answers
 from pipelines import artifacts, audit, egress, judging, report_folder, stages
 from pipelines.progress import progress
@@ -319,7 +319,6 @@ class _Session:
             who = [
                 _base_url(settings.api),
                 settings.api.model,
-                settings.api.price_as,
                 settings.api.streaming,
                 chosen["base"],
             ]
@@ -332,9 +331,21 @@ class _Session:
         if manifest is None or manifest.facts.get("arms", {}).get(arm) != self.keys[arm]:
             return []
         if arm == "api":
+            assert self.recipe.evaluation.api is not None
             self.prices = manifest.facts.get("prices")
             self.receipts = json.loads((last / "egress.json").read_text())
+            return self._priced(self.recipe.evaluation.api, [a for a in report_folder.read_answers(last) if a.arm == arm])
         return [a for a in report_folder.read_answers(last) if a.arm == arm]
+
+    def _priced(self, api: Api, stored: list[Answer]) -> list[Answer]:
+        """Stored answers under the recipe's prices: another list prices them anew, and nobody is asked."""
+        before = {k: (self.prices or {}).get(k) for k in ("provider", "model")}
+        chosen = {k: getattr(api.price_as, k, None) for k in before}
+        if before == chosen:
+            return stored
+        prices = _prices(api)
+        self.prices = prices.describe()
+        return replay.priced_anew(stored, prices)
 
     def _file(self, arm: str) -> Path:
         return self.out / "raw" / f"{arm}-{self.keys[arm][:12]}.jsonl"

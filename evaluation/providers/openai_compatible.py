@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from data_prep.records import ChatMessage, UserError
 from evaluation.egress import BudgetError, Call, Egress, EgressError, Guard, kinds_in
-from evaluation.prices import PriceList
+from evaluation.prices import PriceError, PriceList
 from evaluation.results import Answer, Item
 
 Prompt = tuple[ChatMessage, ...]
@@ -160,7 +160,7 @@ class _Caller:
         from evaluation.transport import GuardedClient
 
         self.endpoint, self.arm, self.prices, self.max_new_tokens = endpoint, arm, prices, max_new_tokens
-        self.guard, self.purpose = guard, purpose
+        self.guard, self.purpose, self.described = guard, purpose, prices.describe()
         through = GuardedClient(
             endpoint.base_url, guard, timeout_s=endpoint.timeout_s, most_bytes=MOST_BYTES,
             connections=endpoint.concurrency,
@@ -336,7 +336,10 @@ class _Caller:
     def _answer(
         self, item: Item, reply: _Reply, call: Call, elapsed_ms: float, attempt: int, presumed: Decimal
     ) -> Answer:
-        usd = self.prices.usd(as_usage(reply.usage)) if reply.usage is not None else None
+        try:
+            usd = self.prices.usd(as_usage(reply.usage)) if reply.usage is not None else None
+        except PriceError:  # the list lacks a tier: what is paid for is kept, its price is unknown
+            usd = None
         said = (reply.text or "").strip()
         text: str | None = said
         error = None if text else "empty_answer"
@@ -361,7 +364,7 @@ class _Caller:
             parameters={"model": self.endpoint.model, "mode": mode, "streaming": self.endpoint.streaming, **sampling},
             finish_reason=reply.finish_reason,
             usd_presumed=presumed or None,
-            prices=self.prices.describe(),
+            prices=self.described,
             response_id=reply.id,
         )  # fmt: skip
 
@@ -451,7 +454,8 @@ def read_usage(raw: Any) -> dict[str, Any] | None:
         details = {k: v for k, v in _as_dict(_as_dict(raw).get(name)).items() if _is_count(v)}
         if details:
             found[name] = details
-    cached = found.get("prompt_tokens_details", {}).get("cached_tokens", 0)
+    details = found.get("prompt_tokens_details", {})
+    cached = details.get("cached_tokens", 0) + details.get("cache_write_tokens", 0)
     return found if cached <= found["prompt_tokens"] else None
 
 
