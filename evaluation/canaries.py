@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from data_prep.records import ChatMessage, Row
@@ -70,7 +71,7 @@ def planted(found: Sequence[Canary]) -> list[Row]:
     ]  # fmt: skip
 
 
-def exposure(scores: Sequence[float], own: int) -> float:
+def exposure(scores: npt.ArrayLike, own: int) -> float:
     """log2|R| − log2 rank of scores[own] among all; equal scores share their ranks."""
     values = np.asarray(scores)
     rank = 1 + int((values > values[own]).sum()) + (int((values == values[own]).sum()) - 1) / 2
@@ -79,14 +80,15 @@ def exposure(scores: Sequence[float], own: int) -> float:
 
 def exposures(model: LocalModel, found: Sequence[Canary]) -> list[float] | None:
     """Each canary's exposure among all codes; None where the model's attention takes no tree mask."""
-    from evaluation.likelihood import score, score_tree
+    from evaluation.likelihood import Tree, score, score_tree
 
     answers = _code_tokens(model, found[0].prompt)
+    tree = Tree.of(answers)
     made: list[float] = []
     for canary in found:
         prompt, own = model.prompt_ids(canary.prompt), CODES.index(canary.secret)
         assert model.choice_ids(canary.prompt, canary.secret)[: len(answers[own])] == answers[own]
-        scores = score_tree(model, prompt, answers)
+        scores = score_tree(model, prompt, tree)
         if not made and abs(sum(score(model, [(prompt, answers[own])])[0].logprobs) - scores[own]) > 0.5:
             return None
         made.append(exposure(scores, own))

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 if TYPE_CHECKING:
     from evaluation.providers.local import LocalModel
 
@@ -59,42 +62,61 @@ def _batches(lengths: Sequence[int]) -> list[list[int]]:
     return batches
 
 
-def score_tree(model: LocalModel, prompt: list[int], answers: Sequence[list[int]]) -> list[float]:
-    """Log-probability of every answer after the prompt, in one forward pass over the tree of their common beginnings.
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Answers as a tree of their common beginnings. parents: of each node, -1 at the root; steps: (answer, parent node, token)."""
+
+    tokens: list[int]
+    parents: list[int]
+    depths: list[int]
+    steps: npt.NDArray[np.intp]
+
+    @staticmethod
+    def of(answers: Sequence[list[int]]) -> Tree:
+        nodes: dict[tuple[int, ...], int] = {}
+        tokens, parents, depths, steps = [], [], [], []
+        for number, answer in enumerate(answers):
+            parent = -1
+            for depth, token in enumerate(answer):
+                steps.append((number, parent, token))
+                if depth == len(answer) - 1:
+                    continue  # nothing is read after the last token
+                node = nodes.setdefault((parent, token), len(tokens))
+                if node == len(tokens):
+                    tokens.append(token)
+                    parents.append(parent)
+                    depths.append(depth)
+                parent = node
+        return Tree(tokens, parents, depths, np.array(steps, dtype=np.intp))
+
+
+def score_tree(model: LocalModel, prompt: list[int], tree: Tree) -> npt.NDArray[np.float64]:
+    """Log-probability of every answer of the tree after the prompt, in one forward pass.
 
     The mask lets a token see the prompt and its own ancestors, so that 10,000 codes of four digits cost 1,111 tokens. Only for
     models whose every layer is attention under the mask it is given; the caller compares one answer with `score`.
     """
     import torch
 
-    nodes: dict[tuple[int, ...], int] = {}  # a beginning → its place after the prompt
-    for answer in answers:
-        for n in range(1, len(answer)):
-            nodes.setdefault(tuple(answer[:n]), len(nodes))
-    ordered = sorted(nodes, key=len)
-    place = {node: k for k, node in enumerate(ordered)}
-    size, whole = len(prompt), len(prompt) + len(ordered)
+    size, whole = len(prompt), len(prompt) + len(tree.tokens)
     sees = torch.zeros(whole, whole, dtype=torch.bool)
     sees[:size, :size] = torch.ones(size, size, dtype=torch.bool).tril()
     sees[size:, :size] = True
-    for node, k in place.items():
-        if len(node) > 1:
-            sees[size + k, size:] = sees[size + place[node[:-1]], size:]
-        sees[size + k, size + k] = True
-    parameter = next(model.model.parameters())
-    device, dtype = parameter.device, model.model.dtype
+    for node, parent in enumerate(tree.parents, size):
+        if parent >= 0:
+            sees[node, size:] = sees[size + parent, size:]
+        sees[node, node] = True
+    device, dtype = next(model.model.parameters()).device, model.model.dtype
     mask = torch.zeros(1, 1, whole, whole, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min).to(device)
-    ids = torch.tensor([prompt + [node[-1] for node in ordered]], device=device)
-    positions = torch.tensor([[*range(size), *(size + len(node) - 1 for node in ordered)]], device=device)
     with torch.inference_mode():
         output: Any = model.model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=len(ordered) + 1
+            input_ids=torch.tensor([prompt + tree.tokens], device=device),
+            position_ids=torch.tensor([[*range(size), *(size + d for d in tree.depths)]], device=device),
+            attention_mask=mask,
+            use_cache=False,
+            logits_to_keep=len(tree.tokens) + 1,
         )
         logits = output.logits[0].float()
-        logits -= logits.logsumexp(dim=-1, keepdim=True)
-    logprobs = logits.cpu().numpy()
-    found = []
-    for answer in answers:
-        rows = [0, *(1 + place[tuple(answer[:n])] for n in range(1, len(answer)))]
-        found.append(float(sum(logprobs[row, token] for row, token in zip(rows, answer, strict=True))))
-    return found
+        logprobs = (logits - logits.logsumexp(dim=-1, keepdim=True)).cpu().numpy()
+    number, parent, token = tree.steps.T
+    return np.bincount(number, weights=logprobs[parent + 1, token])

@@ -31,15 +31,15 @@ def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]
     """Serve the adapter on the recipe's target. Returns the record of what was done."""
     settings = _settings(recipe)
     with artifacts.locked(recipe.run_folder):
-        decision = _decision(recipe, override)
         adapter = artifacts.need(stages.folder(recipe, "train"), "train")
-        artifacts.verify(stages.folder(recipe, "train"), adapter)
         if adapter.facts.get("canaries") is not None:  # no override: nobody's customers are served by a planted model
             raise GateRefused(
                 "not promoted: this adapter was trained with canaries, for the leak audit alone."
                 " Remove privacy.canaries from the recipe and run `freehold run` again.",
                 4,
             )
+        decision = _decision(recipe, override)
+        artifacts.verify(stages.folder(recipe, "train"), adapter)
         from pipelines.tracking import tracked_stage
 
         inputs = {"decision": decision.content_sha256, "adapter": adapter.content_sha256}
