@@ -19,7 +19,7 @@ from evaluation.cost import capacity_of, usd_per_1k_at_full_use
 from evaluation.egress import kinds_in
 from evaluation.providers import openai_compatible, replay
 from evaluation.results import Answer, AnswerFile, Item, items, read_answers
-from pipelines import artifacts, audit, egress, judging, report_folder, stages
+from pipelines import artifacts, audit, egress, judging, report_folder, retrieving, stages
 from pipelines.progress import progress
 from pipelines.recipe import Api, Recipe
 from pipelines.stages import How, Made
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # what decides how the API is asked and not what it says: a raised budget must not throw answers away
 HOW_IT_IS_ASKED = ("budget_usd", "concurrency", "requests_per_minute", "timeout_s", "max_retries", "api_key_env")
+WITH_ADAPTER = ("tuned", "tuned_rag")
 Prompt = tuple[ChatMessage, ...]
 Asked = list[tuple[Item, Prompt]]
 
@@ -84,7 +85,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     audit_key = artifacts.digest(inputs(recipe) | {"settings": artifacts.digest(audit.settings(recipe))})
     audit.measure(recipe, out, session.model, session.train, audit_key, how)
     found = session.answers()
-    scored = summary.scores(session.items, found, recipe.evaluation.arms)
+    shown = session.documents.by_arm(recipe.evaluation.arms)
+    scored = summary.scores(session.items, found, recipe.evaluation.arms, shown)
     view = summary.View.of(session.items, found.values(), scored)
     judged = judging.measure(recipe, out, view, session.base, how)
     report_folder.write(
@@ -96,7 +98,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         receipts=[*(r for r in session.receipts if r.get("purpose") != judging.PURPOSE), *judged.receipts],
         seed=recipe.seed,
     )
-    _track(recipe, out, tracked, view)
+    _track(recipe, out, tracked, view, session)
     facts = {
         "stand_in": recipe.evaluation.api is not None
         and recipe.evaluation.api.is_stand_in
@@ -105,6 +107,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         "dev": dev_key,
         "audit": audit_key,
         "judge": judged.facts,
+        "retrieval": session.documents.write(out, recipe.evaluation.arms),
         "prices": session.prices,
     }
     errors = {
@@ -125,11 +128,13 @@ class _Session:
         self.recipe, self.out, self.how = recipe, out, how
         dataset = stages.folder(recipe, "prepare")
         self.train = list(read_rows(dataset, "train"))
-        self.items = items(read_rows(dataset, "test"), _choices(self.train))
-        if not self.items:
+        asked = items(read_rows(dataset, "test"), _choices(self.train))
+        if not asked:
             raise UserError(
                 f"{dataset}: has no test rows, so nothing can be judged. Set dataset.test_from so that tickets lie after it."
             )
+        self.documents = retrieving.Documents(recipe, asked)
+        self.items = self.documents.items
         self.keys: dict[str, str] = {}
         self.prices: dict[str, Any] | None = None
         self.receipts: list[dict[str, Any]] = []
@@ -231,7 +236,7 @@ class _Session:
         from evaluation.providers import local
 
         model = self.model()
-        with model.untuned() if arm != "tuned" else _as_it_is():
+        with _as_it_is() if arm in WITH_ADAPTER else model.untuned():
             local.answer(
                 model,
                 arm,
@@ -309,12 +314,13 @@ class _Session:
             )
             for item in {i.task: i for i in self.items}.values()
         }
-        return [(i, examples.with_examples(i.prompt, shown[i.task])) for i in self.items]
+        told = self.documents.shown(arm)
+        return [(i, examples.with_examples(told[i.id].prompt, shown[i.task])) for i in self.items]
 
     def _key(self, arm: str, asked: Asked) -> str:
         """What an arm's answers depend on: answers with the same key can be used again."""
         settings, chosen = self.recipe.evaluation, inputs(self.recipe)
-        who: Any = [chosen["base"], self.recipe.training.precision, chosen["adapter"] if arm == "tuned" else None]
+        who: Any = [chosen["base"], self.recipe.training.precision, chosen["adapter"] if arm in WITH_ADAPTER else None]
         if arm == "api" and settings.api is not None:
             who = [
                 _base_url(settings.api),
@@ -407,7 +413,8 @@ def arm_metrics(
         if row["arm"] == arm and row["slice"].startswith("task="):
             task = row["slice"].removeprefix("task=")
             found[f"quality/{task}/{row['metric']}"] = row["mean"]
-            found[f"failed/{task}"] = float(row["failed"])
+            failed = found.get(f"failed/{task}")  # of several metrics the one that could measure most
+            found[f"failed/{task}"] = float(row["failed"] if failed is None else min(failed, row["failed"]))
     for row in speed:
         if row["arm"] == arm:
             found[f"latency/{row['task']}/p50_ms"], found[f"latency/{row['task']}/p95_ms"] = (
@@ -426,7 +433,7 @@ def arm_metrics(
     return found
 
 
-def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View) -> None:
+def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View, session: _Session) -> None:
     quality, speed = json.loads((out / "quality.json").read_text()), json.loads((out / "speed.json").read_text())
     dataset = stages.folder(recipe, "prepare")
     tracked.dataset(dataset, ["test"], "evaluation")
@@ -438,6 +445,7 @@ def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View) -> 
         params: dict[str, Any] = {
             "few_shot_examples": settings.few_shot_examples if arm == "few_shot" else 0,
             "max_new_tokens": settings.max_new_tokens,
+            "passages": session.documents.number(arm),
         }
         model_id = None
         if arm == "tuned":

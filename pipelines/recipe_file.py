@@ -40,7 +40,7 @@ def load(path: Path) -> Recipe:
         found = [_mistake(path, data, Recipe, error) for error in e.errors()]
         raise RecipeError("\n".join(sorted(found, key=_line))) from None
     mistakes = [m for loc, kind, options in _plugged(recipe) for m in _option_mistakes(path, data, loc, kind, options)]
-    mistakes += _labels_of_metrics(path, data, recipe)
+    mistakes += _labels_of_metrics(path, data, recipe) + _no_documents(path, data, recipe)
     if mistakes:
         raise RecipeError("\n".join(sorted(mistakes, key=_line)))
     return _absolute(recipe, path.absolute().parent)
@@ -176,6 +176,9 @@ def _labels_of_metrics(path: Path, data: Any, recipe: Recipe) -> list[str]:
             found.append(f"{where}: no such task in this recipe; it has {kinds}.")
         if metric not in known:
             found.append(f"{where}: {metric!r} is not one of {known}.")
+        elif not _is_gate(metric):
+            gates = [name for name in known if _is_gate(name)]
+            found.append(f"{where}: {metric!r} is shown and cannot be a gate, which needs one of {gates}.")
     for i, slice_name in enumerate(recipe.decision.must_pass):
         if slice_name.removeprefix("task=").split("/")[0] not in kinds:
             found.append(
@@ -183,6 +186,28 @@ def _labels_of_metrics(path: Path, data: Any, recipe: Recipe) -> list[str]:
                 f" of this recipe; write `task=NAME` or `NAME/slice=value` with NAME from {kinds}."
             )
     return found
+
+
+def _is_gate(metric: str) -> bool:
+    """A gate compares a value of each item, of which more is better."""
+    module = plugins.module("evaluation.metrics", metric)
+    return module.BETTER == "higher" and hasattr(module, "score")
+
+
+def _no_documents(path: Path, data: Any, recipe: Recipe) -> list[str]:
+    """Arms that are shown passages need a source whose reader gives documents."""
+    api = recipe.evaluation.api
+    shown = {"rag", "tuned_rag", *(["api"] if api is not None and api.passages else [])}
+    arms = [a for a in recipe.evaluation.arms if a in shown]
+    readers = set(plugins.names("data_prep.sources"))
+    kinds = [plugins.module("data_prep.sources", s.kind).KIND for s in recipe.sources if s.kind in readers]
+    if not arms or "document" in kinds:
+        return []
+    named = ", ".join(n for n in sorted(readers) if plugins.module("data_prep.sources", n).KIND == "document")
+    return [
+        f"{path}:{_position(data, ('evaluation', 'arms'))}: evaluation.arms: {arms} are shown passages of documents, but no"
+        f" source holds any. Add one of kind {named}, or leave these arms out."
+    ]
 
 
 def _absolute(recipe: Recipe, folder: Path) -> Recipe:
