@@ -223,7 +223,7 @@ def self_hosted_month(case: Case, requests: float | Fraction | Decimal) -> Month
     """The bill of N requests a month on replicas of one's own."""
     n, fleet = exact(requests), case.fleet
     week = replicas_by_hour(fleet, case.profile, n)
-    found = hours(fleet, max(week), sum(week), scale_ups(week))
+    found = hours(fleet, max(week), sum(week), scale_ups(week) if fleet.autoscaled else 0)
     hardware, upkeep, back = found.paid * exact(fleet.usd_per_hour), case.upkeep, fallback_usd(case)
     falling = None if back is None else back[0] + n * back[1]
     total = None if falling is None else hardware + standing_usd(upkeep) + falling
@@ -288,7 +288,7 @@ def capacity_of(busy_ms: float | None) -> float | None:
 
 def exact(value: float | Decimal | Fraction) -> Fraction:
     """The number as it is written: 0.7 is 7/10, not the nearest binary fraction."""
-    return Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
+    return Fraction(Decimal(repr(value))) if isinstance(value, float) else Fraction(value)
 
 
 def as_usd(value: Fraction) -> Decimal:

@@ -1,0 +1,229 @@
+"""Money beside the verdict: from a recipe and stored answers to bills, break-even, warnings and the sentence on the page."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.decision import Decision, Gates, SliceDecision, Verdict
+from evaluation.results import Answer, Item
+from evaluation.summary import View, speed_table
+from pipelines import economics, recipe_file
+from pipelines.economics import Capacity
+from tests.conftest import RECIPE
+
+D = Decimal
+PAID = D("0.00027")
+TODAY = date(2026, 11, 20)
+LISTED = {
+    "provider": "openai",
+    "model": "gpt-4o-mini",
+    "as_of": "2026-11-15",
+    "source": "genai-prices",
+    "verified": "2026-10-14",
+}
+HARDWARE = "hardware: {name: laptop, usd_per_hour: 0.1, source: guess, date: 2026-11-01}"
+
+
+def week(first: str, others: str | None = None) -> str:
+    return ", ".join([first] + [others or first] * 167)
+
+
+def recipe_with(folder: Path, hardware: str = HARDWARE, more: str = "") -> Any:
+    path = folder / "desk.yaml"
+    path.write_text(RECIPE.format(model=folder).replace(HARDWARE, f"{hardware}\n{more}".rstrip()))
+    return recipe_file.load(path)
+
+
+def answered(n: int = 40, usd: Decimal | None = PAID, local_only: int = 0) -> View:
+    """Triage items: every API answer is 1,000 tokens in and 200 out, every tuned one keeps the hardware busy for 200 ms."""
+    items, answers = [], []
+    for i in range(n):
+        sensitivity = "local_only" if i < local_only else "shareable"
+        slices = ("language=de",) if i % 4 == 0 else ("language=en",)
+        items.append(Item(f"i{i}", "triage", (), "a", ("a", "b"), slices, f"g{i}", sensitivity))  # type: ignore[arg-type]
+        answers.append(
+            Answer(f"i{i}", "api", "a", prompt_tokens=1000, completion_tokens=200, usd=usd, latency_ms=300.0)
+        )
+        answers.append(
+            Answer(
+                f"i{i}", "tuned", "a", prompt_tokens=900, completion_tokens=1, latency_ms=250.0, busy_ms=199.0 + i % 3
+            )
+        )
+    return View.of(items, answers, [])
+
+
+def verdicts(**of: Verdict) -> Decision:
+    """Slice (task, de, en) → its verdict."""
+    names = {"task": "task=triage", "de": "triage/language=de", "en": "triage/language=en"}
+    slices = [
+        SliceDecision(names[k], "label_accuracy", v, "better", 1.0, 1.0, None, 40, 40, k == "task", "")
+        for k, v in of.items()
+    ]
+    return Decision("self_host", "", slices, Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage",), 30, 0.9))
+
+
+PROVEN = verdicts(task="self_host", de="self_host", en="self_host")
+
+
+def judged(recipe: Any, view: View | None = None, decided: Decision = PROVEN, **more: Any) -> dict[str, Any]:
+    view = view or answered()
+    given: dict[str, Any] = {
+        "facts": {"prices": LISTED, "stand_in": False},
+        "measured": {},
+        "build_usd": D(0),
+        "today": TODAY,
+    }
+    found = economics.of(recipe, view, speed_table(view, ["api", "tuned"]), decided, **{**given, **more})
+    json.dumps(economics.summary(found), default=str)
+    return found
+
+
+def test_the_bill_of_a_desk_by_hand(tmp_path: Path) -> None:
+    """100,000 requests at 0.00027 are 27.00; two laptops at 0.10 are 146.00, which 540,741 requests pay for."""
+    found = judged(recipe_with(tmp_path))
+    triage = found["tasks"]["triage"]
+    assert (triage["api_usd"], triage["self_hosted"]["usd"], triage["self_hosted"]["replicas"]) == (D(27), D(146), 2)
+    assert triage["break_even"] == [{"low": 540_741, "high": triage["searched_to"], "open": True}]
+    assert found["dearer"] == ["triage"]
+    (note,) = found["notes"]
+    assert "the API costs 27.00 USD, self-hosting 146.00 USD on 2 replica(s): the API is cheaper" in note
+    assert "no more from 540,741 on requests a month (searched up to 2,162,9" in note
+    assert "Nobody's working time is counted" in note
+    assert "even over the week" in note
+    rows = {r["arm"]: r for r in found["rows"]}
+    assert rows["api"]["usd_per_1k"] == D("0.27")
+    assert rows["tuned"]["usd_per_1k"] == pytest.approx(D("0.1") * 200 / 3600, rel=D("0.001"))
+    assert "an upper bound" in rows["tuned"]["basis"]
+    assert triage["chance"]["p_self_hosting_cheaper"] == 0
+    assert set(triage["chance"]["varied"]) == {"capacity", "API price"}
+    assert {b["assumption"] for b in triage["tornado"]} >= {
+        "traffic",
+        "hardware price",
+        "API input tokens or their price",
+    }
+
+
+def test_every_setting_reaches_the_bill(tmp_path: Path) -> None:
+    more = """\
+  monthly_requests: 1000000
+  traffic: {profile: [PEAK], burst: 1.5, interval: [500000, 2000000]}
+  serving: {n_plus_one: false, minimum_replicas: 2, autoscaling: true, cold_start_minutes: 30, headroom: 0.5}
+  upkeep: {people: 0.1, usd_per_person_month: 12000, fixed_usd_per_month: 50, retrain_months: 3, build_usd: 900, fallback_share: 0.1,
+           api_fixed_usd_per_month: 20}
+""".replace("PEAK", week("1", "0"))
+    hardware = "hardware: {name: L4, usd_per_hour: 0.78, interval_usd: [0.44, 1.2], requests_per_second: 4, source: list, date: 2026-11-01}"
+    triage = judged(recipe_with(tmp_path, hardware, more))["tasks"]["triage"]
+    # 10⁶ in one hour of the week: 63.93 · 1.5 a second over 0.5 · 4 = 47.95 → 48, else 2; 46 start for half an hour
+    hours = (48 + 167 * 2 + 46 * 0.5) * 730 / 168
+    bill = triage["self_hosted"]
+    assert bill["replicas"] == 48
+    assert float(bill["hardware_usd"]) == pytest.approx(hours * 0.78, abs=1e-3)
+    assert (bill["people_usd"], bill["fixed_usd"], bill["build_usd"]) == (1200, 50, 300)
+    assert float(bill["fallback_usd"]) == pytest.approx(20 + 27)
+    assert triage["api_usd"] == 290
+    assert triage["basis"] == "capacity from the recipe"
+    assert set(triage["chance"]["varied"]) == {"traffic", "hardware price", "API price"}
+
+
+def test_bought_hardware_has_an_hourly_price(tmp_path: Path) -> None:
+    owned = "hardware: {name: server, owned: {usd: 26280, months: 36, kilowatts: 1, usd_per_kwh: 0.25, pue: 1.2}, source: bill, date: 2026-11-01}"
+    found = judged(recipe_with(tmp_path, owned))
+    assert found["hardware"]["usd_per_hour"] == "1.3"  # 26,280/26,280 + 1.2 · 0.25
+    assert found["tasks"]["triage"]["self_hosted"]["usd"] == 2 * 949
+
+
+def test_declared_cache_batch_and_own_prices_price_the_requests_anew(tmp_path: Path) -> None:
+    for shares, usd in (("cached_share: 0.8", 21), ("batch_share: 1", D("13.5")), ("batch_share: 0.5", D("20.25"))):
+        found = judged(recipe_with(tmp_path, more=f"  traffic: {{{shares}}}"))
+        assert found["tasks"]["triage"]["api_usd"] == usd  # the published 0.21 and 0.135 a thousand
+    own = "  api_price: {rates: {input: 1, output: 5}, source: contract, date: 2026-11-10}"
+    found = judged(recipe_with(tmp_path, more=own), facts={"prices": None, "stand_in": False})
+    assert found["tasks"]["triage"]["api_usd"] == 200  # 1,000 · 1 + 200 · 5 a million
+    assert found["prices"]["source"] == "contract"
+    assert found["warnings"] == []
+
+
+def test_a_measured_capacity_counts_before_this_machine_s_times(tmp_path: Path) -> None:
+    measured = {("triage", "tuned"): Capacity(0.01, 0.009, 0.012, "measured under load")}
+    triage = judged(recipe_with(tmp_path), measured=measured)["tasks"]["triage"]
+    assert triage["basis"] == "measured under load"
+    assert triage["self_hosted"]["replicas"] == 7  # 100,000 / 2,628,000 = 0.03805 over 0.007 → 6, and one spare
+
+
+def test_what_is_not_known_is_not_nothing(tmp_path: Path) -> None:
+    unpriced = judged(recipe_with(tmp_path), answered(usd=None), facts={"prices": None, "stand_in": False})
+    assert unpriced["tasks"]["triage"]["break_even"] is None
+    assert "cannot be compared; the baseline has no price" in unpriced["notes"][0]
+    rows = {r["arm"]: r for r in unpriced["rows"]}
+    assert (rows["api"]["usd_per_1k"], rows["api"]["usd_per_month"]) == (None, None)
+    assert rows["tuned"]["usd_per_month"] == 146
+    view = answered()
+    silent = View.of(view.items, [a for a in view.answers.values() if a.arm == "api"], [])
+    unmeasured = judged(recipe_with(tmp_path), silent)
+    assert "no answer was measured" in unmeasured["notes"][0]
+    assert unmeasured["dearer"] == []
+
+
+def test_no_traffic_costs_what_stands_there(tmp_path: Path) -> None:
+    found = judged(recipe_with(tmp_path, more="  monthly_requests: 0"))["tasks"]["triage"]
+    assert (found["api_usd"], found["self_hosted"]["usd"]) == (0, 146)
+    assert found["break_even"][0]["low"] == 540_741
+
+
+@pytest.mark.parametrize(
+    ("decided", "local_only", "share"),
+    [
+        (PROVEN, 0, 1.0),
+        (verdicts(task="self_host", de="api", en="self_host"), 0, 0.75),
+        (verdicts(task="self_host", de="undecided", en="undecided"), 0, 0.0),  # what is not proven stays where it is
+        (verdicts(task="api", de="api", en="api"), 10, 0.25),  # what must not leave does not, whatever the verdict
+    ],
+)
+def test_hybrid_moves_what_is_proven_or_must_stay(
+    tmp_path: Path, decided: Decision, local_only: int, share: float
+) -> None:
+    found = judged(recipe_with(tmp_path), answered(local_only=local_only), decided)["tasks"]["triage"]["hybrid"]
+    assert found["local_share"] == share
+    local = D(146) if share else 0
+    assert found["usd"] == local + D(27) * (1 - D(str(share)))
+
+
+def test_old_prices_are_warned_about_and_announced_ones_told(tmp_path: Path) -> None:
+    late = judged(recipe_with(tmp_path), today=date(2027, 3, 1))["warnings"]
+    assert any("hardware laptop" in w and "120 days ago" in w for w in late)
+    assert any("openai/gpt-4o-mini" in w and "verified on 2026-10-14, 138 days ago" in w for w in late)
+    gemini = {**LISTED, "provider": "google", "model": "gemini-3.8-flash"}
+    found = judged(recipe_with(tmp_path), facts={"prices": gemini, "stand_in": False})
+    assert any("announces 1.5000 in and 7.5000 out a million tokens from 2027-01-01 on" in w for w in found["warnings"])
+    assert found["notes"][-1] == found["warnings"][-1]
+    assert judged(recipe_with(tmp_path, more="  max_price_age_days: 10"))["warnings"][0].startswith("hardware laptop")
+
+
+@pytest.mark.parametrize(
+    ("hardware", "more", "told"),
+    [
+        (HARDWARE, "  traffic: {profile: [" + week("0") + "]}", "profile: the arrival profile sums to 0"),
+        (HARDWARE, "  traffic: {profile: [1, 2]}", "an arrival profile has 168 hours"),
+        (HARDWARE, "  traffic: {profile: [" + week("-1") + "]}", "hour 0 of the arrival profile is -1"),
+        (HARDWARE, "  traffic: {profile: [" + week(".nan") + "]}", "profile"),
+        (HARDWARE, "  traffic: {cached_share: 0.8, cache_write_share: 0.3}", "more than 1 together"),
+        (HARDWARE, "  serving: {minimum_replicas: 0}", "minimum_replicas 0 needs autoscaling"),
+        (HARDWARE, "  serving: {headroom: 0}", "headroom"),
+        (HARDWARE, "  serving: {cold_start_minutes: 90}", "cold_start_minutes"),
+        ("hardware: {name: x, source: y, date: 2026-11-01}", "", "exactly one of usd_per_hour and owned"),
+        (HARDWARE.replace("0.1,", "0.1, interval_usd: [0.2, 0.3],"), "", "interval_usd must hold the price"),
+        (
+            "hardware: {name: x, owned: {usd: 1, kilowatts: 1, usd_per_kwh: 1}, source: y, date: 2026-11-01}",
+            "  serving: {autoscaling: true}", "owned hardware is paid for whether it runs or not",
+        ),
+    ],
+)  # fmt: skip
+def test_a_recipe_s_mistake_about_money_is_told(tmp_path: Path, hardware: str, more: str, told: str) -> None:
+    with pytest.raises(recipe_file.RecipeError, match=told):
+        recipe_with(tmp_path, hardware, more)
