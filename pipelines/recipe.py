@@ -385,6 +385,83 @@ class Review(Section):
     )
 
 
+class LoadServer(Section):
+    """A server of one's own that answers as an arm does."""
+
+    arm: ArmName = Field(default="tuned", description="Whose prompts and answer lengths make the load")
+    base_url: str | None = Field(
+        default=None,
+        description="OpenAI-compatible endpoint, ending in /v1; none: the untuned base model on a loopback server",
+    )
+    model: str | None = Field(default=None, description="Model id to ask for")
+    api_key_env: EnvName | None = Field(
+        default=None, description="Environment variable with the key, where it needs one"
+    )
+    machine: str = Field(description="What one replica runs on, as it should stand beside the number")
+    pin_lengths: bool = Field(
+        default=False, description="The server takes `ignore_eos` (vLLM): every answer gets its measured length"
+    )
+    timeout_s: float = Field(default=60, gt=0, description="A request that takes longer has failed")
+
+    @model_validator(mode="after")
+    def _named(self) -> LoadServer:
+        if self.base_url is not None and self.model is None:
+            raise ValueError("base_url needs `model`: the id to ask for")
+        if self.arm == "api":
+            raise ValueError(
+                "the managed API is not loaded: its rate limit is no capacity, and every request is paid for"
+            )
+        return self
+
+
+class Bounds(Section):
+    """Upper bounds on 95th percentiles; a failed request misses all of them."""
+
+    first_token_ms: float | None = Field(default=None, gt=0, description="From arrival to the first token")
+    inter_token_ms: float | None = Field(default=None, gt=0, description="Mean time between tokens, after the first")
+    latency_ms: float | None = Field(default=None, gt=0, description="From arrival to the whole answer")
+
+    @model_validator(mode="after")
+    def _one(self) -> Bounds:
+        if self.first_token_ms is None and self.inter_token_ms is None and self.latency_ms is None:
+            raise ValueError("set a bound: first_token_ms, inter_token_ms or latency_ms")
+        return self
+
+
+class Load(Section):
+    """Load test of own servers: the highest rate of requests at which they keep the service level."""
+
+    servers: tuple[LoadServer, ...] = Field(min_length=1, description="Servers to load, one replica each")
+    p95: Bounds = Field(description="The service level")
+    tasks: tuple[str, ...] = Field(default=(), description="Tasks to measure; empty: every task of the test set")
+    rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(), description="Requests a second to measure at; empty searches for the highest"
+    )
+    seconds: float = Field(default=60, gt=0, description="Measured time of a run; at least ten times the longest bound")
+    warm_up_s: float = Field(default=10, ge=0, description="Load before the measured time, left out")
+    repeats: int = Field(default=3, ge=1, le=3, description="Most runs a rate, while its level is not settled")
+    precision: float = Field(
+        default=0.05, gt=0, le=0.5, description="The search ends when two rates differ by this share"
+    )
+    max_minutes: float = Field(default=30, gt=0, description="Longest search, a server and task")
+    max_late_ms: float = Field(
+        default=25, gt=0, description="More than 1 % of requests sent later than this: could not measure"
+    )
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Load:
+        longest = max(b for b in (self.p95.first_token_ms, self.p95.latency_ms, 0.0) if b is not None) / 1000
+        if self.seconds < 10 * longest:
+            raise ValueError(
+                f"seconds {self.seconds:g} is too short for a bound of {longest:g} s: a queue shows an overload of a tenth"
+                f" only after ten times the bound. Set seconds to {10 * longest:g} or more"
+            )
+        arms = [s.arm for s in self.servers]
+        if len(set(arms)) < len(arms):
+            raise ValueError("two servers have the same arm: a capacity is one replica's, so name one")
+        return self
+
+
 class Evaluation(Section):
     arms: tuple[ArmName, ...] = Field(default=("base", "few_shot", "tuned"), description="Who answers the test items")
     few_shot_examples: int = Field(
@@ -409,11 +486,15 @@ class Evaluation(Section):
     general: General | None = Field(default=None, description="General ability before and after tuning")
     judge: Judge | None = Field(default=None, description="A model as judge of free text, local by default")
     review: Review = Field(default=Review(), description="How much people are asked to review")
+    load: Load | None = Field(default=None, description="Load test: latency and capacity of own servers")
 
     @model_validator(mode="after")
     def _api_given(self) -> Evaluation:
         if "api" in self.arms and self.api is None:
             raise ValueError("arms has api, but the section `api` is missing")
+        for server in self.load.servers if self.load is not None else ():
+            if server.arm not in self.arms:
+                raise ValueError(f"load.servers has arm {server.arm!r}, but arms is {list(self.arms)}")
         return self
 
 
