@@ -336,12 +336,13 @@ class _Session:
         manifest = artifacts.read_manifest(last)
         if manifest is None or manifest.facts.get("arms", {}).get(arm) != self.keys[arm]:
             return []
+        stored = [a for a in report_folder.read_answers(last) if a.arm == arm]
         if arm == "api":
             assert self.recipe.evaluation.api is not None
             self.prices = manifest.facts.get("prices")
             self.receipts = json.loads((last / "egress.json").read_text())
-            return self._priced(self.recipe.evaluation.api, [a for a in report_folder.read_answers(last) if a.arm == arm])
-        return [a for a in report_folder.read_answers(last) if a.arm == arm]
+            return self._priced(self.recipe.evaluation.api, stored)
+        return stored
 
     def _priced(self, api: Api, stored: list[Answer]) -> list[Answer]:
         """Stored answers under the recipe's prices: another list prices them anew, and nobody is asked."""
