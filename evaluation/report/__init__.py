@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from html import escape
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from evaluation.decision import Decision
-from evaluation.report.charts import bars, intervals
+from evaluation.report.charts import bars, calibration, intervals, staircase, tornado
+from evaluation.routing import confidence
 from evaluation.summary import View
 
 if TYPE_CHECKING:
@@ -69,6 +71,10 @@ def render(
         "latency_charts": {
             t: bars([(_arm(s["arm"], facts), s["p95_ms"]) for s in speed if s["task"] == t], "ms") for t in tasks
         },
+        "staircases": {t: _staircase(found, economics["monthly_requests"]) for t, found in economics["tasks"].items()},
+        "tornados": {t: _tornado(found) for t, found in economics["tasks"].items()},
+        "calibrations": {t: _calibrations(view, t, facts) for t in tasks},
+        "ledgers": {t: _ledger(view, t, decided) for t in tasks},
         "examples": {t: _examples(view, t, decided) for t in tasks},
         "arm_name": lambda arm: _arm(arm, facts),
     }
@@ -85,6 +91,48 @@ def _quality_chart(decided: Decision, quality: dict[str, Any], task: str, facts:
         r for r in quality["arms"] if r["slice"] == f"task={task}" and r["metric"] == metric and r["mean"] is not None
     ]
     return intervals([(_arm(r["arm"], facts), r["mean"], r["low"], r["high"]) for r in rows], str(metric))
+
+
+def _staircase(found: dict[str, Any], now: int) -> Markup:
+    points = [(float(p["requests"]), float(p["self_hosted_usd"]), float(p["api_usd"])) for p in found["staircase"]]
+    cheaper = [(float(i["low"]), float(i["high"])) for i in found["break_even"] or ()]
+    return staircase(points, now, cheaper, "Cost a month by requests a month")
+
+
+def _tornado(found: dict[str, Any]) -> Markup:
+    rows = [(b["assumption"], float(b["saving_usd_low"]), float(b["saving_usd_high"])) for b in found["tornado"]]
+    return tornado(rows, "What half or half more of an assumption does to the monthly saving")
+
+
+def _calibrations(view: View, task: str, facts: dict[str, Any]) -> dict[str, Markup]:
+    """Arm → its calibration chart, for arms whose labels carry probabilities."""
+    charts = {}
+    for arm in dict.fromkeys(a for a, _ in view.answers):
+        rows = [
+            (p, view.answers[arm, i.id].text == i.reference)
+            for i in view.items
+            if i.task == task and (arm, i.id) in view.answers and (p := confidence(view.answers[arm, i.id])) is not None
+        ]
+        bins: dict[int, list[tuple[float, bool]]] = {}
+        for p, right in rows:
+            bins.setdefault(min(int(p * 10), 9), []).append((p, right))
+        if bins:
+            means = [(fmean(p for p, _ in b), fmean(r for _, r in b), len(b)) for _, b in sorted(bins.items())]
+            charts[_arm(arm, facts)] = calibration(means, f"Calibration of {arm}, {task}")
+    return charts
+
+
+def _ledger(view: View, task: str, decided: Decision) -> dict[str, int]:
+    """How many items got worse, better or stayed, from the baseline to the candidate."""
+    metric = next((s.metric for s in decided.slices if s.slice == f"task={task}"), "")
+    counts = dict.fromkeys(("worse", "better", "the same", "not measured"), 0)
+    for i in view.items:
+        if i.task == task:
+            c, b = (view.values.get((arm, i.id, metric)) for arm in (decided.gates.candidate, decided.gates.baseline))
+            counts[
+                "not measured" if c is None or b is None else "worse" if c < b else "better" if c > b else "the same"
+            ] += 1
+    return counts
 
 
 def _examples(view: View, task: str, decided: Decision) -> list[dict[str, Any]]:

@@ -15,6 +15,12 @@ from evaluation.routing import policy
 from evaluation.summary import View, arm_table, difference_table, speed_table
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnp.exe |[x](javascript:alert(1))`=HYPERLINK("http://evil.example")'
+TASK = {
+    "staircase": [{"requests": n, "self_hosted_usd": "100.0" if n < 500 else "200.0", "api_usd": str(0.3 * n)} for n in (0, 499, 500, 2000)],
+    "break_even": [{"low": 334, "high": 499, "open": False}, {"low": 667, "high": 2000, "open": True}], "searched_to": 2000,
+    "tornado": [{"assumption": HOSTILE, "saving_usd_low": "-50", "saving_usd_high": "120"}],
+    "chance": {"p_self_hosting_cheaper": 0.7, "draws": 2000},
+}  # fmt: skip
 ARMS = ("tuned", "api")
 
 
@@ -33,12 +39,13 @@ def pages(text: str) -> dict[str, str]:
         for n in range(40)
     ]
     answers = [Answer(i.id, arm, text if i.id == "1" else "a", latency_ms=5.0) for i in items for arm in ARMS]
-    scored = [Score(i.id, arm, "label_accuracy", 1.0) for i in items for arm in ARMS]
+    right = {"tuned": 0.9, "api": 0.6}
+    scored = [Score(i.id, a, "label_accuracy", float(int(i.id) < right[a] * len(items))) for i in items for a in ARMS]
     view = View.of(items, answers, scored)
     decided = decide(view, Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage",), 10, 0.9))
     economics: dict[str, Any] = {
         "rows": [], "notes": [text], "dearer": [], "advice": "", "prices": {"provider": "p", "model": text, "source": "s", "as_of": "2026-01-01"},
-        "hardware": {"name": text, "usd_per_hour": "1", "source": "s", "date": "2026-01-01"}, "monthly_requests": 1000,
+        "hardware": {"name": text, "usd_per_hour": "1", "source": "s", "date": "2026-01-01"}, "monthly_requests": 1000, "tasks": {"triage": TASK},
     }  # fmt: skip
     facts = {
         "masked": {"email": 3}, "counts": {"read": {"in": {"tickets": 1}, "out": {}, "dropped": {text: 1}}}, "method": "lora", "lora": {"r": 8},
@@ -69,6 +76,9 @@ def test_hostile_text_is_text_in_the_page() -> None:
     assert not [a for _, attributes in tags.found for a in attributes if a.startswith("on") or a in ("href", "src")]
     assert "default-src 'none'" in page
     assert page.count("&lt;script&gt;") >= 5
+    assert "334 and 499; 667 and 2,000 (and perhaps beyond" in page
+    assert "70 % of 2,000 draws" in page
+    assert page.count("<polyline") == 2
 
 
 def test_hostile_text_is_text_in_markdown() -> None:
