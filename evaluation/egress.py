@@ -26,6 +26,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from data_prep.pii import core
+from data_prep.pii._numbers import luhn
 from data_prep.records import ChatMessage, Sensitivity, UserError
 from evaluation.offline import is_loopback
 from evaluation.results import Item, open_locked, read_lines, replaced
@@ -35,6 +36,7 @@ TELLABLE_KINDS = ("secret", "card", "iban", "ssn", "email", "phone", "ip", "mac"
 BLOCKED_KINDS = ("secret", "card", "iban", "ssn")
 NOBODYS_NETWORKS = tuple(map(ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")))
 FREE = Decimal(0)
+TAG_PREFIX = "freehold-"
 UNSETTLED = "no_end"  # killed while it was under way
 FIRST_CALLS = 8  # without a price from the first of them, more than one may be under way
 
@@ -104,6 +106,8 @@ def _is_nobodys(kind: str, value: str) -> bool:
             return value.casefold().endswith(".example")
         case "phone":
             return digits[-7:].startswith(("55501", "000"))
+        case "card":
+            return not luhn(digits)
         case "ip":
             return any(ip_address(value) in network for network in NOBODYS_NETWORKS)
         case "mac":
@@ -167,7 +171,7 @@ class Call:
     @property
     def tag(self) -> str:
         """The request's X-Request-ID: servers that echo it prove whose answer it is."""
-        return f"freehold-{self.number}"
+        return f"{TAG_PREFIX}{self.number}"
 
 
 @dataclass(slots=True)
@@ -305,7 +309,8 @@ class Guard:
     def leaving(self, tag: str, url: str, size: int) -> Call:
         """The receipt, written before the first byte. Raises EgressError for what has none, or a forbidden destination."""
         with self._changed:
-            call = self._calls.get(int(tag.rpartition("-")[2] or 0)) if tag.startswith("freehold-") else None
+            number = tag.removeprefix(TAG_PREFIX)
+            call = self._calls.get(int(number)) if number != tag and number.isdecimal() else None
             if call is None or call.sent:
                 raise EgressError(f"{url}: a request without a receipt was refused; nothing was sent")
             self.policy.check(url)

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-from evaluation.egress import Call, Guard
+from evaluation.egress import TAG_PREFIX, Call, Guard
 from evaluation.offline import is_loopback
 
 ANSWER_TYPES = ("application/json", "text/event-stream", "application/x-ndjson")
@@ -76,7 +76,7 @@ class _Bounded(httpx2.SyncByteStream):
 
 def _check(response: httpx2.Response, call: Call) -> None:
     echoed = response.headers.get(TAG, "")
-    if echoed.startswith("freehold-") and echoed != call.tag:
+    if echoed.startswith(TAG_PREFIX) and echoed != call.tag:
         raise ResponseError("answer_to_another_request", f"the server answered {echoed} where {call.tag} was asked")
     if response.status_code != 200:
         return
