@@ -113,11 +113,15 @@ def aggregate_metrics(item: Item) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Items, answers and scores, looked up by arm."""
+    """Items, answers and scores, looked up by arm. A score that is NaN or infinite was not measured."""
 
     items: list[Item]
     answers: dict[tuple[str, str], Answer]
     values: dict[tuple[str, str, str], float | None]  # arm, item, metric
+
+    def __post_init__(self) -> None:
+        finite = {k: v if v is None or math.isfinite(v) else None for k, v in self.values.items()}
+        object.__setattr__(self, "values", finite)
 
     @classmethod
     def of(cls, items: list[Item], answers: Iterable[Answer], scored: Iterable[Score]) -> View:

@@ -1,0 +1,35 @@
+"""Every look at the test items, counted. Models are selected on `dev`; whoever tries again after a look at `test` selects on it.
+
+A look is one decision on answers to these items that were not decided on before; deciding again on the same answers, with other gates
+or from a replay, shows nothing new of the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """items: digest of the test items' ids. answers: digest of what was answered to them."""
+
+    items: str
+    answers: str
+    candidate: str
+    recipe: str
+    when: str  # ISO 8601
+
+
+def items_digest(ids: Iterable[str]) -> str:
+    """The same for the same items in any order."""
+    return hashlib.sha256("\n".join(sorted(set(ids))).encode()).hexdigest()
+
+
+def after(earlier: Sequence[Look], look: Look) -> tuple[int, bool]:
+    """Which look at its items this one is, from 1; and whether it is new."""
+    answers = list(dict.fromkeys(e.answers for e in earlier if e.items == look.items))
+    if look.answers in answers:
+        return answers.index(look.answers) + 1, False
+    return len(answers) + 1, True
