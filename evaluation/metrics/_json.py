@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from data_prep.tasks._make import json_in
-from evaluation.metrics import LONGEST
 from evaluation.results import Item
+
+SEARCHED = 20_000  # characters of prose in which an object is looked for; thousands of broken ones take seconds
 
 
 def asks_for_json(item: Item) -> bool:
@@ -35,7 +36,7 @@ def strict_object(text: str) -> dict[str, Any] | None:
 def object_in(text: str) -> dict[str, Any] | None:
     """The object that the text is, else the first that it holds, in fences or prose."""
     found = strict_object(text)
-    return found if found is not None else next(iter(json_in(text[:LONGEST])), None)
+    return found if found is not None else next(iter(json_in(text[:SEARCHED])), None)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
