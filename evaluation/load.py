@@ -24,7 +24,7 @@ import json
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx2
@@ -45,6 +45,14 @@ class LoadError(UserError):
     """The server does not answer at all; there is nothing to measure."""
 
 
+@dataclass(slots=True)
+class Sent:
+    """What has gone to a server, warm-up and probes included."""
+
+    requests: int = 0
+    bytes: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """base_url ends in /v1. pin_lengths: the server takes vLLM's `ignore_eos`, so each answer has the measured length."""
@@ -54,6 +62,7 @@ class Server:
     key: str = field(default="none", repr=False)
     timeout_s: float = 60.0
     pin_lengths: bool = False
+    sent: Sent = field(default_factory=Sent, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +221,15 @@ class _OutOfSockets(Exception):
 def _client(server: Server) -> httpx2.AsyncClient:
     # a pool that is full would hold requests back: the loop would be closed
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-    timeout = httpx2.Timeout(server.timeout_s, pool=None)
+
+    async def count(request: httpx2.Request) -> None:
+        server.sent.requests += 1
+        server.sent.bytes += len(request.content)
+
     return httpx2.AsyncClient(
-        limits=limits, timeout=timeout, headers={"Authorization": f"Bearer {server.key}"}, trust_env=False
-    )
+        limits=limits, timeout=httpx2.Timeout(server.timeout_s, pool=None), trust_env=False,
+        headers={"Authorization": f"Bearer {server.key}"}, event_hooks={"request": [count]},
+    )  # fmt: skip
 
 
 _numbers = itertools.count(time.time_ns() // 1000)
@@ -374,8 +388,7 @@ def capacity(
     Raises LoadError where the server answers nothing.
     """
     deadline = time.monotonic() + 60 * plan.max_minutes
-    patient = Server(server.base_url, server.model, server.key, FIRST_ANSWER_S, server.pin_lengths)
-    alone(patient, mix, number=2, seed=plan.seed)
+    alone(replace(server, timeout_s=FIRST_ANSWER_S), mix, number=2, seed=plan.seed)
     idle = alone(server, mix, number=IDLE_REQUESTS, seed=plan.seed)
     reason = _too_slow_alone(idle, slo)
     if reason is not None:

@@ -19,7 +19,7 @@ from evaluation.cost import capacity_of, usd_per_1k_at_full_use
 from evaluation.egress import kinds_in
 from evaluation.providers import openai_compatible, replay
 from evaluation.results import Answer, AnswerFile, Item, items, read_answers
-from pipelines import artifacts, audit, egress, judging, report_folder, retrieving, stages
+from pipelines import artifacts, audit, egress, judging, load_test, report_folder, retrieving, stages
 from pipelines.progress import progress
 from pipelines.recipe import Api, Recipe
 from pipelines.stages import How, Made
@@ -89,13 +89,18 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     scored = summary.scores(session.items, found, recipe.evaluation.arms, shown)
     view = summary.View.of(session.items, found.values(), scored)
     judged = judging.measure(recipe, out, view, session.base, how)
+    loaded = load_test.measure(recipe, out, session._asked, found, session.base, how)
     report_folder.write(
         out,
         view,
         scored,
         arms=recipe.evaluation.arms,
         candidate=recipe.decision.candidate,
-        receipts=[*(r for r in session.receipts if r.get("purpose") != judging.PURPOSE), *judged.receipts],
+        receipts=[
+            *(r for r in session.receipts if r.get("purpose") not in (judging.PURPOSE, load_test.PURPOSE)),
+            *judged.receipts,
+            *loaded,
+        ],
         seed=recipe.seed,
     )
     _track(recipe, out, tracked, view, session)
@@ -116,7 +121,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     return Made(
         counts={"items": len(session.items), "errors": errors},
         facts=facts,
-        timed=[*report_folder.TIMED_FILES, judging.REPLIES],
+        timed=[*report_folder.TIMED_FILES, judging.REPLIES, *([load_test.CAPACITY] if recipe.evaluation.load else [])],
         scratch=["raw"],
     )
 

@@ -162,7 +162,7 @@ def test_given_rates_end_at_the_first_that_misses() -> None:
 
 
 def plan(**options: object) -> Plan:
-    given = {"seconds": 2.0, "warm_up_s": 0.3, "seed": 11, "max_late_ms": 60.0, **options}
+    given = {"seconds": 2.0, "warm_up_s": 0.3, "seed": 11, "max_late_ms": 1000.0, **options}
     return Plan(**given)  # type: ignore[arg-type]
 
 
@@ -188,12 +188,12 @@ def test_waits_in_a_real_queue_are_those_of_an_independent_simulation_of_the_sam
 
 
 def test_first_token_pace_and_tokens_are_told_apart() -> None:
-    with serving(QueueServer(0.08, workers=None)) as server:
-        done = run(server, 20.0)
+    with serving(QueueServer(0.2, workers=None)) as server:
+        done = run(server, 15.0)
     middle = {name: latency.quantile(latency.column(done.timings, name), 0.5).value for name in latency.CRITERIA}
-    assert middle["first_token_ms"] == pytest.approx(20, abs=8)
-    assert middle["inter_token_ms"] == pytest.approx(20, abs=8)
-    assert middle["latency_ms"] == pytest.approx(80, abs=12)
+    assert middle["first_token_ms"] == pytest.approx(50, abs=20)
+    assert middle["inter_token_ms"] == pytest.approx(50, abs=5)
+    assert middle["latency_ms"] == pytest.approx(200, abs=25)
     assert {t.tokens for t in done.timings} == {4}
 
 

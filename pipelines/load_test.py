@@ -1,0 +1,185 @@
+"""The load test of an evaluation: each server under the prompts and answer lengths of one arm, task by task.
+
+capacity.json holds a row a server and task: requests a second inside the service level, percentiles at every rate tried, the
+service level, seconds, seed and machine. Rows are kept as they are measured, and taken from the last report where prompts,
+lengths and settings are the same: a measurement takes minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from data_prep.records import UserError
+from evaluation import load, offline
+from evaluation.egress import Egress, kinds_in
+from evaluation.latency import Run, Slo
+from evaluation.load import Plan, Question, Sent, Server
+from evaluation.prices import price_list
+from evaluation.results import Answer
+from pipelines import artifacts, egress, stages
+from pipelines.recipe import Load, LoadServer, Recipe
+from pipelines.stages import How
+
+if TYPE_CHECKING:
+    from pipelines.training.base import Base
+
+CAPACITY = "capacity.json"
+PURPOSE = "load test"
+Answers = Mapping[tuple[str, str], Answer]  # by arm and item
+
+
+def measure(
+    recipe: Recipe,
+    out: Path,
+    asked: Callable[[str], egress.Asked],
+    answers: Answers,
+    base: Callable[[], Base],
+    how: How,
+) -> list[dict[str, Any]]:
+    """Write capacity.json where the recipe asks for a load test. Returns receipts of what was sent, the last report's included."""
+    settings = recipe.evaluation.load
+    if settings is None:
+        return []
+    draft, last = out / "raw" / CAPACITY, stages.folder(recipe, "evaluate")
+    known = {row["key"]: row for path in (last / CAPACITY, draft) for row in read(path)}
+    rows: list[dict[str, Any]] = []
+    receipts = [r for r in read(last / "egress.json") if r.get("purpose") == PURPOSE]
+    for server in settings.servers:
+        mixes, receipt = _mixes(recipe, settings, server, asked(server.arm), answers)
+        keys = {task: _key(settings, server, mix, recipe.seed) for task, mix in mixes.items()}
+        missing = [task for task, key in keys.items() if key not in known]
+        if missing and how.replay:
+            raise UserError(f"{CAPACITY} has no arm {server.arm}, and --replay asks nobody. Run without --replay.")
+        if missing:
+            _agree(recipe, server, settings, asked(server.arm), how)
+            with _target(server, base, out, how) as target:
+                for task in missing:
+                    row = _one(settings, target, mixes[task], recipe.seed, how)
+                    known[keys[task]] = {"task": task, "arm": server.arm, "key": keys[task], **row, **_where(server)}
+                    artifacts.write_text(draft, json.dumps(list(known.values()), indent=1))
+            receipts.append(_receipt(receipt, target))
+        rows += [known[key] for key in keys.values()]
+    artifacts.write_text(out / CAPACITY, json.dumps(rows, indent=1))
+    return receipts
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file such as capacity.json; none where it is missing."""
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return rows
+
+
+def _mixes(
+    recipe: Recipe, settings: Load, server: LoadServer, asked: egress.Asked, answers: Answers
+) -> tuple[dict[str, list[Question]], Egress]:
+    """Task → its prompts with the measured answer lengths. What must not leave is left out where the server is elsewhere."""
+    known = {item.task for item, _ in asked}
+    unknown = sorted(set(settings.tasks) - known)
+    if unknown:
+        raise UserError(f"evaluation.load.tasks has {unknown[0]!r}; the test set has {', '.join(sorted(known))}.")
+    rules, receipt = egress.policy(recipe), Egress(PURPOSE, _url(server))
+    found: dict[str, list[Question]] = {}
+    for item, prompt in asked:
+        if settings.tasks and item.task not in settings.tasks:
+            continue
+        reason = None if _is_here(server) else rules.reason_to_keep_back(item, kinds_in(prompt))
+        answer = answers.get((server.arm, item.id))
+        if reason is not None:
+            receipt.kept_back[item.id] = reason
+        elif answer is not None and answer.completion_tokens:
+            found.setdefault(item.task, []).append(Question(prompt, answer.completion_tokens))
+            receipt.rows.add(item.id)
+    for task in settings.tasks or sorted(known):
+        if task not in found:
+            raise UserError(
+                f"evaluation.load: arm {server.arm} has no answer of task {task} whose tokens were counted and whose prompt may"
+                f" go to {_url(server)}, so its load is not known. Leave {task} out of evaluation.load.tasks."
+            )
+    return dict(sorted(found.items())), receipt
+
+
+def _url(server: LoadServer) -> str:
+    return server.base_url or "http://127.0.0.1"
+
+
+def _is_here(server: LoadServer) -> bool:
+    return offline.is_loopback(urlsplit(_url(server)).hostname or "")
+
+
+def _key(settings: Load, server: LoadServer, mix: list[Question], seed: int) -> str:
+    how = settings.model_dump(mode="json", exclude={"servers", "tasks"})
+    asked = [(q.messages, q.tokens) for q in mix]
+    return artifacts.digest([how, server.model_dump(mode="json"), asked, seed])
+
+
+def _agree(recipe: Recipe, server: LoadServer, settings: Load, asked: egress.Asked, how: How) -> None:
+    """Tell what a server elsewhere would be sent, and ask for leave."""
+    if _is_here(server):
+        return
+    chosen = [(i, p) for i, p in asked if not settings.tasks or i.task in settings.tasks]
+    prices = price_list(None, None)
+    limit = recipe.evaluation.max_new_tokens
+    who = f"evaluate: load of arm {server.arm}, again and again"
+    egress.agree(egress.plan(recipe, who, _url(server), server.model or "", chosen, set(), prices, limit), recipe, how)
+
+
+@contextmanager
+def _target(server: LoadServer, base: Callable[[], Base], out: Path, how: How) -> Iterator[Server]:
+    if server.base_url is not None:
+        key = os.environ.get(server.api_key_env, "") if server.api_key_env else "none"
+        if not key:
+            raise UserError(
+                f"{server.api_key_env} is not set; evaluation.load.servers names it as the variable with the key."
+            )
+        yield Server(server.base_url.rstrip("/"), server.model or "", key, server.timeout_s, server.pin_lengths, Sent())
+        return
+    from pipelines.serving.loopback import serve
+
+    how.on_event(f"evaluate: load of arm {server.arm} on a STAND-IN: the untuned base model on a loopback server")
+    with serve(base().folder, out / "raw" / "load.log") as served:
+        yield Server(served.base_url, served.model, "none", server.timeout_s, False, Sent())
+
+
+def _one(settings: Load, target: Server, mix: list[Question], seed: int, how: How) -> dict[str, Any]:
+    slo = Slo(**settings.p95.model_dump())
+    plan = Plan(
+        seconds=settings.seconds, warm_up_s=settings.warm_up_s, seed=seed, rates=settings.rates, repeats=settings.repeats,
+        precision=settings.precision, max_minutes=settings.max_minutes, max_late_ms=settings.max_late_ms,
+    )  # fmt: skip
+
+    def tell(run: Run) -> None:
+        failed = sum(t.error is not None for t in run.timings)
+        ended = [t.latency_ms for t in run.timings if t.latency_ms is not None]
+        middle = f"median {statistics.median(ended):.0f} ms" if ended else "no answers"
+        how.on_event(
+            f"load: {run.rate:.3g} requests a second: {len(run.timings)} of {run.planned} ended, {failed} failed, {middle}"
+            f"{f'; {run.fault}' if run.fault else ''}"
+        )
+
+    found, idle = load.capacity(target, mix, slo, plan, on_run=tell)
+    if found.requests_per_second is not None:
+        how.on_event(f"load: {found.requests_per_second:.3g} requests a second keep the service level")
+    return {**load.record(found, idle, slo, plan, mix), "measured": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _where(server: LoadServer) -> dict[str, Any]:
+    return {
+        "machine": server.machine,
+        "server": server.base_url or "stand-in: transformers serve on loopback, untuned base model",
+        "model": server.model,
+        "stand_in": server.base_url is None,
+    }
+
+
+def _receipt(receipt: Egress, target: Server) -> dict[str, Any]:
+    receipt.requests, receipt.bytes = target.sent.requests, target.sent.bytes
+    host = urlsplit(target.base_url).hostname or ""
+    return {**receipt.receipt(), "stand_in": offline.is_loopback(host)}
