@@ -74,7 +74,10 @@ class Tree:
     @staticmethod
     def of(answers: Sequence[list[int]]) -> Tree:
         nodes: dict[tuple[int, ...], int] = {}
-        tokens, parents, depths, steps = [], [], [], []
+        tokens: list[int] = []
+        parents: list[int] = []
+        depths: list[int] = []
+        steps: list[tuple[int, int, int]] = []
         for number, answer in enumerate(answers):
             parent = -1
             for depth, token in enumerate(answer):
@@ -119,4 +122,4 @@ def score_tree(model: LocalModel, prompt: list[int], tree: Tree) -> npt.NDArray[
         logits = output.logits[0].float()
         logprobs = (logits - logits.logsumexp(dim=-1, keepdim=True)).cpu().numpy()
     number, parent, token = tree.steps.T
-    return np.bincount(number, weights=logprobs[parent + 1, token])
+    return np.bincount(number, weights=logprobs[parent + 1, token]).astype(np.float64)

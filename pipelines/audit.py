@@ -40,18 +40,26 @@ def settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def measure(
-    recipe: Recipe, out: Path, model: Callable[[], LocalModel], train: Sequence[Row], key: str, how: How
-) -> None:
-    """Write leaks.json and general.json, where the recipe asks for them; taken from the last report if it has the same key."""
+    recipe: Recipe, out: Path, model: Callable[[], LocalModel], train: Sequence[Row], inputs: dict[str, str], how: How
+) -> dict[str, str]:
+    """Write leaks.json and general.json, where the recipe asks for them. Returns file → key of what it depends on.
+
+    inputs: the stage's. What the last report measured under the same key is taken from there.
+    """
     last = stages.folder(recipe, "evaluate")
     manifest = artifacts.read_manifest(last)
-    stored = manifest is not None and manifest.facts.get("audit") == key
-    parts = {"leaks.json": recipe.evaluation.leaks, "general.json": recipe.evaluation.general}
-    for name, part in parts.items():
+    known = manifest.facts.get("audit", {}) if manifest is not None else {}
+    chosen = settings(recipe)
+    keys: dict[str, str] = {}
+    for name, part in {"leaks.json": recipe.evaluation.leaks, "general.json": recipe.evaluation.general}.items():
         path = out / name
-        if part is None or path.exists():
+        if part is None:
             continue
-        if stored:
+        mine = [chosen[name.removesuffix(".json")], recipe.seed, recipe.evaluation.max_new_tokens]
+        keys[name] = artifacts.digest(inputs | {"settings": artifacts.digest(mine)})
+        if path.exists():
+            continue
+        if known.get(name) == keys[name]:
             artifacts.write_text(path, (last / name).read_text(encoding="utf-8"))
             continue
         if how.replay:
@@ -59,6 +67,7 @@ def measure(
         how.on_event(f"evaluate: {'leaks of the adapter' if name == 'leaks.json' else 'general ability'}")
         found = _leaks(recipe, part, model(), train) if isinstance(part, Leaks) else _general(recipe, part, model())
         artifacts.write_text(path, json.dumps(found, indent=1))
+    return keys
 
 
 def _leaks(recipe: Recipe, part: Leaks, model: LocalModel, train: Sequence[Row]) -> dict[str, Any]:

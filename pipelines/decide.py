@@ -91,6 +91,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     main = next((s for s in decided.slices if s.must_pass), None)
     test = main.test if main else None
     tracked.metrics({"ni/ratio": test.ratio if test else None, "ni/ratio_low": test.low if test else None})
+    tracked.metrics({f"privacy/{g['name']}": g["measured"] for g in audited["gates"]})
     tracked.params(
         {"verdict": decided.verdict, "ratio": d.ratio, "alpha": d.alpha, "must_pass": ", ".join(d.must_pass)}
     )

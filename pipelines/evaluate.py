@@ -82,8 +82,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         session.ask(arm)
     dev_key = session.ask_dev()
     session.record_golden()
-    audit_key = artifacts.digest(inputs(recipe) | {"settings": artifacts.digest(audit.settings(recipe))})
-    audit.measure(recipe, out, session.model, session.train, audit_key, how)
+    audited = audit.measure(recipe, out, session.model, session.train, inputs(recipe), how)
     found = session.answers()
     shown = session.documents.by_arm(recipe.evaluation.arms)
     scored = summary.scores(session.items, found, recipe.evaluation.arms, shown)
@@ -110,7 +109,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         and "api" in recipe.evaluation.arms,
         "arms": session.keys,
         "dev": dev_key,
-        "audit": audit_key,
+        "audit": audited,
         "judge": judged.facts,
         "retrieval": session.documents.write(out, recipe.evaluation.arms),
         "prices": session.prices,

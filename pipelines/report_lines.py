@@ -198,6 +198,8 @@ def decided(folder: Path, decision: dict[str, Any]) -> list[str]:
     lines += [
         f"  {d['slice']}: {d['verdict']} ({d['kind']})" for d in decision["slices"] if d["slice"].startswith("task=")
     ]
+    said = {True: "passed", False: "FAILED", None: "could not measure"}
+    lines += [f"  {g['name']}: {said[g['passed']]}. {g['sentence']}" for g in decision["audit"]]
     economics = _json(folder / "economics.json")
     for note in filter(None, [economics["advice"], *economics["notes"]]):
         lines.append(f"  {note}")

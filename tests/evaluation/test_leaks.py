@@ -52,7 +52,8 @@ def train(model: Path, folder: Path, rows: Sequence[Row], *, steps: int) -> Path
     lora = LoraConfig(r=32, lora_alpha=64, target_modules="all-linear")
     tuned = get_peft_model(AutoModelForCausalLM.from_pretrained(model), lora)
     optimizer = torch.optim.AdamW([p for p in tuned.parameters() if p.requires_grad], lr=1e-2)
-    for _ in range(steps):
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 1e-2 * (1 - step / steps)
         optimizer.zero_grad()
         tuned(input_ids=ids, labels=torch.tensor(targets)).loss.backward()
         optimizer.step()
