@@ -207,16 +207,15 @@ def mean_price(
 ) -> Price | None:
     """The mean price of these requests, each priced by itself: (1 − β)·now + β·batch. None: none is priced.
 
-    cached_share: share of prompt tokens that a cache will serve; None takes what each request says.
+    cached_share: share of prompt tokens that a cache will serve; None takes what each request says, as 0 does for the writes.
     """
     found = []
     for asked in requests:
-        tokens = asked
-        if cached_share is not None:
-            tokens = Tokens(
-                asked.input, asked.output, round(asked.input * cached_share), round(asked.input * cache_write_share)
-            )
-        now, later = book.price(tokens), book.price(tokens, batch=True)
+        cached = asked.cached if cached_share is None else round(asked.input * cached_share)
+        written = round(asked.input * cache_write_share) if cache_write_share else asked.cache_write
+        tokens = Tokens(asked.input, asked.output, cached, min(written, asked.input - cached))
+        now = book.price(tokens)
+        later = book.price(tokens, batch=True) if batch_share else now
         if now is None or later is None:
             return None
         b = Decimal(repr(float(batch_share)))

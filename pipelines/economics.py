@@ -168,16 +168,22 @@ def _price(recipe: Recipe, answer: Answer, book: Book) -> prices.Price | None:
     )
 
 
+def _paid(recipe: Recipe, answer: Answer, book: Book) -> Decimal | None:
+    """What a request is taken to cost: as it was billed, or priced anew where prices, cache or batch are declared."""
+    if not _declared(recipe):
+        return answer.usd
+    found = _price(recipe, answer, book)
+    return found.usd if found is not None else None
+
+
 def _managed(recipe: Recipe, view: View, task: str, arm: str, book: Book) -> cost.Managed:
-    """The API as declared: as its answers were billed, or priced anew where prices, cache or batch are declared."""
-    t, answers = recipe.decision.traffic, _answers(view, task, arm)
+    """The API's mean price, and how much of it is for output."""
+    t, answers = recipe.decision.traffic, _answers(view, task, arm) if _is_api(view, task, arm) else []
     fixed = recipe.decision.upkeep.api_fixed_usd_per_month
-    billed = [a.usd for a in answers if a.usd is not None]
-    anew = [p for a in answers if (p := _price(recipe, a, book)) is not None] if _is_api(view, task, arm) else []
-    if _declared(recipe):
-        billed = [p.usd for p in anew]
+    billed = [usd for a in answers if (usd := _paid(recipe, a, book)) is not None]
     if not billed:
         return cost.Managed(None, None, t.paid_twice_share, fixed)
+    anew = [p for a in answers if (p := _price(recipe, a, book)) is not None]
     whole = sum((p.usd for p in anew), Decimal(0))
     share = float(sum((p.output_usd for p in anew), Decimal(0)) / whole) if whole else None
     return cost.Managed(sum(billed, Decimal(0)) / len(billed), share, t.paid_twice_share, fixed)
@@ -323,10 +329,8 @@ def _ranges(
     d, found = recipe.decision, []
     if capacity.low is not None and capacity.high is not None:
         found.append(Range("capacity", case.fleet.requests_per_second, capacity.low, capacity.high))
-    answers = [
-        (i.group, a) for i in view.items if i.task == task and (a := view.answers.get((d.baseline, i.id))) is not None
-    ]
-    each = [(float(p.usd), g) for g, a in answers if (p := _price(recipe, a, book)) is not None]
+    answers = [(i, view.answers.get((d.baseline, i.id))) for i in view.items if i.task == task]
+    each = [(float(usd), i.group) for i, a in answers if a is not None and (usd := _paid(recipe, a, book)) is not None]
     if each:
         e = clustered_mean([v for v, _ in each], [g for _, g in each])
         if e.low is not None and e.high is not None and e.mean > 0:

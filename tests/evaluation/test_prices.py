@@ -161,6 +161,8 @@ def test_declared_shares_of_cache_and_batch_by_hand() -> None:
     found = mean_price(OWN, [Tokens(1000, 200)], cached_share=0.8, batch_share=0.25)
     assert found == Price(D("0.00068"), D("0.0017"))
     assert found.usd == D("0.00238")
+    # half of the prompt written, 800 read: 200 are left to write. 800 · 0.5 + 200 · 2.5
+    assert mean_price(OWN, [Tokens(1000, 0, 800)], cache_write_share=0.5) == Price(D("0.0009"), D(0))
     # what a request says of its cache counts where nothing is declared
     assert mean_price(OWN, [Tokens(1000, 200, 800), Tokens(1000, 200)]) == Price(D("0.0014"), D("0.002"))
 
