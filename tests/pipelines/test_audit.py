@@ -77,7 +77,7 @@ def test_general_ability_is_measured_once_and_kept_while_it_holds(copied: Worksp
     assert audit.measure(recipe, out, model, [], inputs, how) == keys  # type: ignore[arg-type]
     assert len(said) == 1
     (out / "general.json").unlink()
-    with pytest.raises(UserError, match="general.json is not stored, and --replay asks no model"):
+    with pytest.raises(UserError, match=r"general\.json is not stored, and --replay asks no model"):
         audit.measure(recipe, out, model, [], inputs, stages.How(copied.recipe, replay=True))  # type: ignore[arg-type]
 
 
