@@ -35,7 +35,15 @@ def environment_of_pages() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_straight,
     )
+
+
+def _straight(value: Any) -> Any:
+    """Texts without the characters that turn the reading direction of what follows them."""
+    if not isinstance(value, str):
+        return value
+    return type(value)(BIDIRECTIONAL.sub("", value))
 
 
 def render(
@@ -164,8 +172,7 @@ def _examples(view: View, task: str, decided: Decision) -> list[dict[str, Any]]:
 
 def _markdown(text: Any) -> Markup:
     """Text that no Markdown reader takes for a table's end, a link, code or HTML, and that turns no reading direction."""
-    plain = BIDIRECTIONAL.sub("", " ".join(str(text).split()))
-    return Markup(re.sub(r"([\\`*_\[\]|#])", r"\\\1", escape(plain, quote=False)))
+    return Markup(re.sub(r"([\\`*_\[\]|#])", r"\\\1", escape(" ".join(str(text).split()), quote=False)))
 
 
 def _number(value: float | None, digits: int = 3) -> str:

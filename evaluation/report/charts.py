@@ -182,5 +182,6 @@ def _x(value: float, top: float) -> float:
 def _svg(height: float, body: str, title: str) -> Markup:
     # every text in `body` went through escape()
     return Markup(
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>{body}</svg>'
+        f'<div class="chart" tabindex="0" role="group" aria-label="chart"><svg viewBox="0 0 {WIDTH} {height:.0f}" role="img"'
+        f' aria-label="{escape(title)}"><title>{escape(title)}</title>{body}</svg></div>'
     )

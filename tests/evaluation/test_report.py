@@ -76,6 +76,7 @@ def test_hostile_text_is_text_in_the_page() -> None:
     assert not [a for _, attributes in tags.found for a in attributes if a.startswith("on") or a in ("href", "src")]
     assert "default-src 'none'" in page
     assert page.count("&lt;script&gt;") >= 5
+    assert "\u202e" not in page
     assert "334 and 499; 667 and 2,000 (and perhaps beyond" in page
     assert "70 % of 2,000 draws" in page
     assert page.count("<polyline") == 2
