@@ -59,7 +59,7 @@ def text_item(reference: str, *, id: str = "i", slices: tuple[str, ...] = ("lang
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_no_answer_breaks_a_metric(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(SCORES) >= 11
     for name in SCORES:
         score = importlib.import_module(f"evaluation.metrics.{name}").score
@@ -69,7 +69,7 @@ def test_no_answer_breaks_a_metric(text: str) -> None:
         for reference in ("restart the hub", "") if len(text) < LONG // 2 else ('{"a":"b"}',):
             value = score(text, reference, **needs)
             assert value is None or math.isfinite(value), name
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
 
 
 class TestCalibration:
