@@ -72,7 +72,9 @@ def _money(scan: Scan) -> list[str]:
     lines = ["", f"what an API costs for this ({traffic}, one request each) and from where two GPUs are cheaper"]
     for b in scan.bills:
         monthly = f"{b.usd_per_month:,.2f} USD a month" if b.usd_per_month is not None else "no monthly figure"
-        even = ", ".join(f"{n:,} requests on {gpu}" for gpu, n in b.break_even.items())
+        even = ", ".join(
+            f"{n:,} requests on {gpu} (if one answers {b.needed[gpu]:.2g} a second)" for gpu, n in b.break_even.items()
+        )
         lines.append(f"  {b.provider}/{b.model}: {monthly} ({b.usd_per_1k:.3f} a thousand); break-even {even}")
     needed = ", ".join(f"{n:,} at {q}" for q, n in scan.items_needed.items())
     return [*lines, f"  test items to prove 90 % of the API's quality: {needed}"]

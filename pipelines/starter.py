@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,15 @@ def render(scan: Scan, path: Path, *, today: date) -> str:
         "  hardware: {name: L4, usd_per_hour: 0.78, source: a list price - put your own, "
         + f"date: {today.isoformat()}}}",
         f"  monthly_requests: {max(1, round(scan.survey.tickets_a_month or 1000))}",
+        *_traffic(scan.survey.hours),
         "",
     ]
     return "\n".join(lines)
+
+
+def _traffic(hours: Sequence[int]) -> list[str]:
+    """When tickets came, by hour of the week; nothing where none is dated."""
+    return [f"  traffic: {{profile: {_json(list(hours))}}}  # tickets by hour of the week, UTC"] if any(hours) else []
 
 
 def _name(path: Path) -> str:
