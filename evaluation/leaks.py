@@ -59,23 +59,28 @@ def values(rows: Sequence[Row], *, number: int, seed: int) -> list[Value]:
 
 
 def extractions(model: LocalModel, found: Sequence[Value], *, max_length: int) -> list[tuple[bool, bool] | None]:
-    """Whether greedy decoding gives each value whole: (tuned, base). None: the row is longer than what was trained on."""
+    """Whether greedy decoding gives each value whole: (tuned, base).
+
+    None: the row is longer than what was trained on, or the chat template rewrites it so that the value stands elsewhere.
+    """
     places = [_place(model, v) for v in found]
-    fits = [i for i, (before, value) in enumerate(places) if len(before) + len(value) <= max_length]
-    asked = [places[i] for i in fits]
-    tuned, base = _both(model, asked)
+    fits = {i: p for i, p in enumerate(places) if p is not None and len(p[0]) + len(p[1]) <= max_length}
+    tuned, base = _both(model, list(fits.values()))
     given = {i: (all(t.greedy), all(b.greedy)) for i, t, b in zip(fits, tuned, base, strict=True)}
     return [given.get(i) for i in range(len(found))]
 
 
-def _place(model: LocalModel, value: Value) -> tuple[list[int], list[int]]:
+def _place(model: LocalModel, value: Value) -> tuple[list[int], list[int]] | None:
     """The row's tokens before the value, and the value's."""
     row = value.row
     head = model.tokenizer.apply_chat_template(list(row.prompt), add_generation_prompt=True, tokenize=False)
     text = model.tokenizer.apply_chat_template([*row.prompt, *row.completion], tokenize=False)
-    at = text.index(row.reference[: value.end], len(head))
+    at = text.find(row.reference[: value.end].lstrip(), len(head))
+    if at < 0:
+        return None
+    end = at + len(row.reference[: value.end].lstrip())
+    start = end - (value.end - value.start)
     coded = model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    start, end = at + value.start, at + value.end
     inside = [i for i, (a, b) in enumerate(coded["offset_mapping"]) if b > start and a < end]
     ids = coded["input_ids"]
     return ids[: inside[0]], ids[inside[0] : inside[-1] + 1]

@@ -194,6 +194,22 @@ def test_values_that_prove_no_memory_are_not_tried() -> None:
     ]
 
 
+def test_a_value_that_the_template_moves_or_rewrites_is_found_or_left_out(memorised: Any) -> None:
+    padded = row(1, "amber?", "  Write to amber0@mail.example. ")
+    template = memorised.tokenizer.chat_template
+    tried = leaks.values([padded], number=5, seed=1)
+    try:
+        memorised.tokenizer.chat_template = template.replace("m['content']", "m['content'] | trim")
+        before, value = leaks._place(memorised, tried[0]) or ([], [])
+        assert memorised.tokenizer.decode(before).endswith("Write to")
+        assert memorised.tokenizer.decode(value).strip() == "amber0@mail.example"
+        memorised.tokenizer.chat_template = template.replace("m['content']", "m['content'] | upper")
+        assert leaks.extractions(memorised, tried, max_length=256) == [None]
+    finally:
+        memorised.tokenizer.chat_template = template
+    assert leaks.extractions(memorised, tried, max_length=10) == [None]
+
+
 def test_without_a_value_extraction_is_not_measured_and_not_zero() -> None:
     about, gate = leaks.judge_extractions([], [], bound=0.01)
     assert (gate.measured, gate.passed, about["low"]) == (None, None, None)
