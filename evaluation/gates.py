@@ -26,4 +26,9 @@ def blocked(decided: Decision, gates: Sequence[dict[str, Any]]) -> Decision:
     if decided.verdict != "self_host" or not failed:
         return decided
     stays = "the API" if decided.gates.baseline == "api" else f"the {decided.gates.baseline} arm"
-    return replace(decided, verdict="api", sentence=f"Stay on {stays}, whatever the quality: {' '.join(failed)}")
+    return replace(
+        decided,
+        verdict="api",
+        kind="rejected by a gate",
+        sentence=f"Stay on {stays}, whatever the quality: {' '.join(failed)}",
+    )

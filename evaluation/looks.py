@@ -7,6 +7,7 @@ or from a replay, shows nothing new of the model.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,17 @@ class Look:
 def items_digest(ids: Iterable[str]) -> str:
     """The same for the same items in any order."""
     return hashlib.sha256("\n".join(sorted(set(ids))).encode()).hexdigest()
+
+
+def read(text: str) -> list[Look]:
+    """The looks of a file of JSON lines. A line that a crash tore off is no look."""
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append(Look(**json.loads(line)))
+        except (json.JSONDecodeError, TypeError):
+            continue
+    return found
 
 
 def after(earlier: Sequence[Look], look: Look) -> tuple[int, bool]:

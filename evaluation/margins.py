@@ -112,6 +112,8 @@ def _described(
     if n < SMALL:
         chance = resampled_power(pairs, test, items=n, alpha=alpha, runs=RUNS, seed=0)
     more = power.more_items(effect, tested.design, items=n, alpha=alpha)
+    if more == 0 and tested.above >= alpha:  # all alike: p falls with each further customer that is too
+        more = max(1, math.ceil(n * (math.log(alpha) / math.log(tested.above) - 1))) if tested.above < 1 else None
     return NonInferiority(
         ratio, low, high, tested.above, tested.below, alpha, n, g, more, c - b, under, over,
         clustered_mean(list(e), list(map(str, pairs.codes))).design_effect,

@@ -313,7 +313,7 @@ def decide(recipe: RecipePath, json_: Json = False) -> None:
 
 
 def _exit_code(decision: dict[str, Any]) -> int:
-    return {"self_host": 0, "undecided": EXIT_UNDECIDED, "api": EXIT_REJECTED}[decision["verdict"]]
+    return {"self_host": 0, "undecided": EXIT_UNDECIDED}.get(decision["verdict"], EXIT_REJECTED)
 
 
 @app.command()

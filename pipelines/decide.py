@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation import decision, gates, routing
+from evaluation import decision, gates, looks, routing
 from evaluation.report import render
 from pipelines import artifacts, audit, economics, report_folder, review, stages
 from pipelines.recipe import Recipe
@@ -17,6 +18,7 @@ from pipelines.report_folder import read_view
 from pipelines.stages import How, Made
 
 if TYPE_CHECKING:
+    from evaluation.summary import View
     from pipelines.tracking import StageRun
 
 
@@ -46,12 +48,16 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     view = read_view(report)
     d = recipe.decision
     margins = decision.Gates(
-        d.candidate, d.baseline, d.ratio, d.alpha, d.metrics, d.must_pass, d.min_items, d.min_measured_share
-    )
+        d.candidate, d.baseline, d.ratio, d.alpha, d.metrics, d.must_pass, d.min_items, d.min_measured_share,
+        d.margins,
+    )  # fmt: skip
     audited = audit.read(report)
     judged = review.summary(recipe, view)
-    decided = gates.blocked(decision.decide(view, margins), [*audited["gates"], *(judged["gates"] if judged else ())])
+    copies = _duplicate_share(artifacts.need(stages.folder(recipe, "prepare"), "prepare").counts)
+    proposed = decision.decide(view, margins, duplicate_share=copies)
+    decided = gates.blocked(proposed, [*audited["gates"], *(judged["gates"] if judged else ())])
     manifest = artifacts.need(report, "evaluate")
+    decided = decision.with_looks(decided, _look(recipe, view))
     speed = json.loads((report / "speed.json").read_text())
     money = economics.of(
         recipe, view, speed, decided,
@@ -91,6 +97,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     main = next((s for s in decided.slices if s.must_pass), None)
     test = main.test if main else None
     tracked.metrics({"ni/ratio": test.ratio if test else None, "ni/ratio_low": test.low if test else None})
+    tracked.metrics({"ni/p": test.p_non_inferior if test else None, "ni/looks": decided.looks})
     tracked.metrics({f"privacy/{g['name']}": g["measured"] for g in audited["gates"]})
     tracked.params(
         {"verdict": decided.verdict, "ratio": d.ratio, "alpha": d.alpha, "must_pass": ", ".join(d.must_pass)}
@@ -121,6 +128,26 @@ def _yaml(policy: dict[str, Any]) -> str:
     yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False  # type: ignore[assignment]
     yaml.dump(policy, text)
     return f"# Which slice is answered by whom. Written by `freehold decide`; what no rule names goes to `default`.\n{text.getvalue()}"
+
+
+def _duplicate_share(counts: dict[str, Any]) -> float:
+    """Share of the records that were duplicates of others."""
+    step = counts["dedup"]
+    copies = sum(n for reason, n in step["dropped"].items() if reason.endswith("_duplicate"))
+    return float(copies / max(1, step["in"]["records"]))
+
+
+def _look(recipe: Recipe, view: View) -> int:
+    """Which look at these test items this is, over all runs beside this one; a new one is written down there."""
+    path, arm = recipe.run_folder.parent / "looks.jsonl", recipe.decision.candidate
+    answered = [(i.id, a.text, a.error) for i in view.items if (a := view.answers.get((arm, i.id))) is not None]
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    look = looks.Look(looks.items_digest(i.id for i in view.items), artifacts.digest(answered), arm, recipe.name, now)
+    number, new = looks.after(looks.read(path.read_text(encoding="utf-8") if path.exists() else ""), look)
+    if new:
+        with path.open("a", encoding="utf-8") as f:  # one short write, so two runs that end together both stay
+            f.write("\n" + json.dumps(asdict(look)) + "\n")
+    return number
 
 
 def _advice(verdict: str, dearer: list[str]) -> str:

@@ -663,6 +663,10 @@ class Decision(Section):
     )
     alpha: float = Field(default=0.05, gt=0, le=0.2, description="One-sided error rate; 0.025 applies under 200 items")
     metrics: dict[str, str] = Field(default={}, description="Task → the metric its gate uses; others are shown")
+    margins: dict[str, float] = Field(
+        default={},
+        description="Task → how far the candidate's mean may lie below the baseline's, instead of the ratio (0 to 1); for win rates",
+    )
     must_pass: tuple[str, ...] = Field(
         description="Slices that must all pass, as `task=triage` or `triage/language=de`"
     )

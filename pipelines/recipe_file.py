@@ -179,6 +179,12 @@ def _labels_of_metrics(path: Path, data: Any, recipe: Recipe) -> list[str]:
         elif not _is_gate(metric):
             gates = [name for name in known if _is_gate(name)]
             found.append(f"{where}: {metric!r} is shown and cannot be a gate, which needs one of {gates}.")
+    for task, margin in recipe.decision.margins.items():
+        where = f"{path}:{_position(data, ('decision', 'margins', task))}: decision.margins.{task}"
+        if task not in kinds:
+            found.append(f"{where}: no such task in this recipe; it has {kinds}.")
+        if not 0 < margin < 1:
+            found.append(f"{where}: {margin} is not between 0 and 1.")
     for i, slice_name in enumerate(recipe.decision.must_pass):
         if slice_name.removeprefix("task=").split("/")[0] not in kinds:
             found.append(

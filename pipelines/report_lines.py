@@ -195,8 +195,9 @@ def evaluated(folder: Path) -> list[str]:
 
 
 def decided(folder: Path, decision: dict[str, Any]) -> list[str]:
-    named = {"self_host": "SELF-HOST", "api": "STAY ON THE API", "undecided": "UNDECIDED"}
-    lines = ["", f"verdict: {named[decision['verdict']]}. {decision['sentence']}"]
+    from evaluation.decision import HEADLINES  # with scipy; other stages' lines do without
+
+    lines = ["", f"verdict: {HEADLINES[decision['verdict']].upper()}. {decision['sentence']}"]
     lines += [
         f"  {d['slice']}: {d['verdict']} ({d['kind']})" for d in decision["slices"] if d["slice"].startswith("task=")
     ]

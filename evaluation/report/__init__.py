@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from evaluation.decision import Decision
+from evaluation.decision import HEADLINES, Decision
 from evaluation.report.charts import bars, calibration, intervals, staircase, tornado
 from evaluation.routing import confidence
 from evaluation.summary import View
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 SHOWN_EXAMPLES = 8
 BIDIRECTIONAL = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-VERDICTS = {"self_host": "Self-host", "api": "Stay on the API", "undecided": "Undecided"}
 
 
 def environment_of_pages() -> Environment:
@@ -66,7 +65,7 @@ def render(
     shown = {
         "name": name,
         "decided": decided,
-        "verdicts": VERDICTS,
+        "verdicts": HEADLINES,
         "economics": economics,
         "tasks": tasks,
         "quality": quality,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from evaluation.decision import Gates, decide
+from evaluation import looks, regressions
+from evaluation.decision import Gates, decide, with_looks
 from evaluation.metrics import macro_f1
 from evaluation.results import Answer, Item, Score
 from evaluation.summary import View, arm_table, difference_table, scores
@@ -86,3 +91,176 @@ def test_macro_f1_weighs_rare_labels_like_frequent_ones() -> None:
     references = ["a"] * 9 + ["b"]
     assert macro_f1.aggregate(["a"] * 10, references) == pytest.approx((18 / 19 + 0) / 2)
     assert macro_f1.aggregate([], []) is None
+
+
+def arms(n: int, *, group: int = 1, slices: tuple[str, ...] = (), **scores_of: list[float | None]) -> View:
+    """A triage view with any arms; `group` items a customer."""
+    items = [
+        Item(f"i{k:04}", "triage", (), "a", ("a", "b"), slices, f"customer{k // group}", "shareable") for k in range(n)
+    ]
+    scored = [
+        Score(i.id, arm, "label_accuracy", v)
+        for arm, values in scores_of.items()
+        for i, v in zip(items, values, strict=True)
+    ]
+    return View.of(items, [], scored)
+
+
+def exactly(share: float, n: int, *, shift: int = 0) -> list[float | None]:
+    """Right in exactly this share, the rest spread evenly; shift moves which ones are wrong."""
+    wrong = round(n * (1 - share))
+    missed = {(round(k * n / wrong) + shift) % n for k in range(wrong)} if wrong else set()
+    return [0.0 if k in missed else 1.0 for k in range(n)]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("arm", ["tuned", "api"])
+def test_a_score_that_is_no_number_is_not_measured(arm: str, bad: float) -> None:
+    holes: list[float | None] = [bad] * 20 + [1.0] * 80
+    other = exactly(0.5, 100)
+    found = decide(arms(100, **{"tuned": other, "api": other, arm: holes}), GATES)
+    assert (found.verdict, found.slices[0].kind) == ("undecided", "could not measure")
+    few = decide(arms(100, **{"tuned": exactly(0.9, 100), "api": other, arm: [bad, *other[1:]]}), GATES)
+    assert few.slices[0].measured == 99
+    assert few.slices[0].baseline_mean is not None
+    assert math.isfinite(few.slices[0].baseline_mean)
+
+
+def test_a_single_customer_a_single_item_and_a_zero_baseline_are_undecided() -> None:
+    alone = decide(arms(100, group=100, tuned=exactly(0.9, 100), api=exactly(0.5, 100)), GATES)
+    assert (alone.verdict, alone.slices[0].kind) == ("undecided", "undecided")
+    assert "one customer" in alone.sentence
+    one = decide(arms(1, tuned=[1.0], api=[0.0]), GATES)
+    assert (one.verdict, one.slices[0].kind) == ("undecided", "too few items")
+    zero = decide(arms(100, tuned=exactly(0.9, 100), api=[0.0] * 100), GATES)
+    assert (zero.verdict, zero.slices[0].kind) == ("undecided", "zero baseline")
+    assert decide(arms(0), GATES).verdict == "undecided"
+
+
+def test_a_set_that_every_arm_masters_proves_nothing() -> None:
+    easy = exactly(0.99, 400)
+    found = decide(arms(400, base=exactly(0.985, 400), tuned=easy, api=easy), GATES)
+    assert (found.verdict, found.slices[0].kind) == ("undecided", "saturated")
+    assert "every arm scores 0.985 or more" in found.sentence
+    harder = decide(arms(400, base=exactly(0.6, 400), tuned=easy, api=easy), GATES)
+    assert harder.verdict == "self_host"
+
+
+def test_a_simpler_arm_that_is_as_good_is_enough() -> None:
+    api, tuned = exactly(0.85, 400), exactly(0.87, 400, shift=1)
+    found = decide(arms(400, base=exactly(0.3, 400), few_shot=exactly(0.86, 400, shift=2), tuned=tuned, api=api), GATES)
+    assert (found.verdict, found.kind) == ("untuned", "few-shot is enough")
+    assert "is not shown to beat it" in found.sentence
+    rag = decide(arms(400, rag=exactly(0.86, 400, shift=2), tuned=tuned, api=api), GATES)
+    assert (rag.verdict, rag.kind) == ("untuned", "RAG is enough")
+    failed = decide(arms(400, few_shot=exactly(0.9, 400), tuned=exactly(0.4, 400), api=api), GATES)
+    assert (failed.verdict, failed.kind) == ("untuned", "few-shot is enough")
+    assert "does not pass" in failed.sentence
+
+
+def test_a_tuned_model_that_beats_a_simpler_arm_is_tuned_for() -> None:
+    api, few_shot = exactly(0.8, 400), exactly(0.8, 400, shift=1)
+    found = decide(arms(400, few_shot=few_shot, tuned=exactly(0.95, 400, shift=1), api=api), GATES)
+    assert (found.verdict, found.kind) == ("self_host", "tune")
+    weak = decide(arms(400, few_shot=exactly(0.7, 400), tuned=exactly(0.82, 400, shift=1), api=api), GATES)
+    assert (weak.verdict, weak.kind) == ("self_host", "tune")
+    # the baseline is never a floor of itself
+    paid = replace(GATES, baseline="few_shot")
+    assert decide(arms(400, few_shot=few_shot, tuned=exactly(0.95, 400, shift=1)), paid).verdict == "self_host"
+
+
+def test_data_are_at_fault_where_tuning_harmed_or_taught_nothing_from_copies() -> None:
+    api = exactly(0.95, 400)
+    harmed = decide(arms(400, base=exactly(0.6, 400), tuned=exactly(0.4, 400), api=api), GATES)
+    assert (harmed.verdict, harmed.kind) == ("fix_data", "fix the data")
+    assert "worse than the base model" in harmed.sentence
+    same = arms(400, base=exactly(0.6, 400), tuned=exactly(0.6, 400, shift=1), api=api)
+    assert decide(same, GATES).verdict == "api"
+    assert decide(same, GATES, duplicate_share=0.2).verdict == "api"
+    copies = decide(same, GATES, duplicate_share=0.7)
+    assert (copies.verdict, copies.kind) == ("fix_data", "fix the data")
+    assert "70% of the rows were duplicates" in copies.sentence
+    learnt = arms(400, base=exactly(0.3, 400), tuned=exactly(0.6, 400, shift=1), api=api)
+    assert decide(learnt, GATES, duplicate_share=0.7).verdict == "api"
+
+
+def sliced(good: int, each: int) -> View:
+    """One task in `good` slices in which the candidate is a little above the margin, each with its own items."""
+    items, scored = [], []
+    for s in range(good):
+        for k in range(each):
+            items.append(Item(f"s{s}i{k:04}", "triage", (), "a", ("a", "b"), (f"queue={s}",), f"c{s}-{k}", "shareable"))
+        for arm, share in (("tuned", 0.81), ("api", 0.82)):
+            values = exactly(share, each, shift=3 * (arm == "api"))
+            scored += [Score(f"s{s}i{k:04}", arm, "label_accuracy", v) for k, v in enumerate(values)]
+    return View.of(items, [], scored)
+
+
+def test_slices_that_were_not_declared_share_one_error_rate() -> None:
+    found = decide(sliced(8, 220), GATES)
+    picked = [d for d in found.slices if d.slice.startswith("triage/")]
+    assert len(picked) == 8
+    assert all(d.test is not None and d.test.p_non_inferior is not None for d in picked)
+    raw = picked[0].test.p_non_inferior  # type: ignore[union-attr]
+    assert raw is not None
+    assert raw < 0.05 <= 8 * raw, raw
+    assert {d.verdict for d in picked} == {"undecided"}
+    assert "Holm" in picked[0].sentence
+    declared = replace(GATES, must_pass=tuple(d.slice for d in picked))
+    assert decide(sliced(8, 220), declared).verdict == "self_host"
+
+
+def test_a_win_rate_passes_by_its_margin() -> None:
+    wins = exactly(0.48, 400)
+    lost: list[float | None] = [1 - x for x in wins if x is not None]
+    gates = replace(GATES, margins={"triage": 0.2})
+    found = decide(arms(400, tuned=wins, api=lost), gates)
+    assert (found.verdict, found.slices[0].kind) == ("self_host", "non-inferior")
+    assert "allowed -0.2" in found.slices[0].sentence
+    assert decide(arms(400, tuned=wins, api=lost), replace(GATES, margins={"triage": 0.01})).verdict == "undecided"
+
+
+def test_a_decision_shows_the_exact_test_where_it_holds_and_the_bootstrap() -> None:
+    tuned, api = flips(0.9, 200, 1), flips(0.8, 200, 2)
+    found = decide(arms(200, tuned=tuned, api=api), GATES).slices[0]
+    assert found.exact is not None
+    assert found.exact.table.items == 200
+    assert found.bootstrap is not None
+    assert found.test is not None
+    assert found.test.low == pytest.approx(found.bootstrap.low, abs=0.03)
+    assert decide(arms(200, group=2, tuned=tuned, api=api), GATES).slices[0].exact is None
+    json.dumps(decide(arms(200, tuned=tuned, api=api), GATES).as_dict(), allow_nan=False)
+
+
+def test_looks_at_test_items_are_counted_by_new_answers() -> None:
+    ids = looks.items_digest(["b", "a"])
+    assert ids == looks.items_digest(["a", "b", "a"])
+    seen: list[looks.Look] = []
+    for answers, expected in (
+        ("x", (1, True)),
+        ("x", (1, False)),
+        ("y", (2, True)),
+        ("x", (1, False)),
+        ("y", (2, False)),
+    ):
+        look = looks.Look(ids, answers, "tuned", "desk", "2026-11-01T00:00:00+00:00")
+        assert looks.after(seen, look) == expected
+        seen.append(look)
+    assert looks.after(seen, replace(seen[0], items="other", answers="z")) == (1, True)
+    decided = decide(view(flips(0.9, 200, 1), flips(0.6, 200, 2)), GATES)
+    assert with_looks(decided, 1).sentence == decided.sentence
+    assert "Look 3 at these test items" in with_looks(decided, 3).sentence
+    assert with_looks(decided, 3).looks == 3
+
+
+def test_the_regression_ledger_names_every_item_once() -> None:
+    before = {"a": 1.0, "b": 0.0, "c": 0.5, "d": None, "e": 0.9, "g": 0.2}
+    after = {"a": 0.0, "b": 1.0, "c": 0.5, "d": 1.0, "e": 0.7, "f": 1.0, "g": 0.21}
+    found = regressions.ledger(before, after, tolerance=0.05)
+    assert found.counts == {"worse": 2, "better": 1, "same": 2, "not measured": 2}
+    assert [e.item for e in found.of("worse")] == ["a", "e"]  # the worst first
+    assert sorted(e.item for e in found.entries) == list("abcdefg")
+    assert found.of("better") == [regressions.Entry("b", "better", 0.0, 1.0)]
+    seen = arms(3, old=[1.0, 0.0, math.nan], tuned=[0.0, 0.0, 1.0])
+    of_view = regressions.of_view(seen, seen.items, champion="old", candidate="tuned", metric="label_accuracy")
+    assert of_view.counts == {"worse": 1, "better": 0, "same": 1, "not measured": 1}

@@ -1,100 +1,375 @@
-"""The statistics against oracles (statsmodels, scipy) and by simulation: the verdict's error rate is what it says."""
+"""The statistics against oracles (statsmodels, scipy, plain linear algebra), against published numbers, and by simulation."""
 
 from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from scipy import stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize, stats
+from statsmodels.stats.contingency_tables import mcnemar as sm_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.proportion import proportion_confint
 
-from evaluation.statistics import bootstrap_difference, clustered_mean, fieller, gate_alpha, more_items, non_inferiority
+from evaluation import exact, power
+from evaluation.margins import (
+    Pairs,
+    difference_bounds,
+    fieller,
+    non_inferiority,
+    non_inferiority_by_difference,
+    ratio_bounds,
+    resampled_power,
+)
+from evaluation.slices import holm, intersection_union
+from evaluation.statistics import (
+    bootstrap_difference,
+    bootstrap_ratio,
+    clustered_mean,
+    clusters_of,
+    gate_alpha,
+    sign_of_mean,
+)
+
+CASES = 200
 
 
-def clustered(rng: np.random.Generator, n: int, clusters: int) -> tuple[np.ndarray, np.ndarray]:
-    groups = rng.integers(clusters, size=n)
-    return rng.normal(size=clusters)[groups] * 0.5 + rng.normal(size=n) + 0.2, groups
+def cases(smallest: int = 20, largest: int = 300) -> Iterator[tuple[np.random.Generator, int, list[str]]]:
+    """Generators with a number of items and their customers, uneven."""
+    for seed in range(CASES):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(smallest, largest))
+        yield rng, n, [str(g) for g in rng.integers(int(rng.integers(5, 60)), size=n)]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_cluster_robust_error_agrees_with_statsmodels(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    values, groups = clustered(rng, int(rng.integers(20, 300)), int(rng.integers(5, 60)))
-    ours = clustered_mean(list(values), [str(g) for g in groups])
-    options = {"groups": groups, "use_correction": False}
-    fit = sm.OLS(values, np.ones(len(values))).fit(cov_type="cluster", cov_kwds=options)
-    g = len(set(groups))
-    assert ours.mean == pytest.approx(fit.params[0], abs=1e-12)
-    assert ours.se == pytest.approx(fit.bse[0] * np.sqrt(g / (g - 1)), rel=1e-8)
+def alone(n: int) -> list[str]:
+    return [f"{i:05}" for i in range(n)]
+
+
+def binary(rng: np.random.Generator, n: int, candidate: float, baseline: float) -> tuple[list[float], list[float]]:
+    common, shared = rng.random(n) < 0.5, rng.random(n)
+    c = np.where(common, shared, rng.random(n)) < candidate
+    b = np.where(common, shared, rng.random(n)) < baseline
+    return list(c.astype(float)), list(b.astype(float))
+
+
+def test_cluster_robust_error_agrees_with_statsmodels() -> None:
+    for rng, n, groups in cases():
+        codes, clusters = clusters_of(groups)
+        values = rng.normal(size=clusters)[codes] * 0.5 + rng.normal(size=n) + 0.2
+        ours = clustered_mean(list(values), groups)
+        fit = sm.OLS(values, np.ones(n)).fit(
+            cov_type="cluster", cov_kwds={"groups": codes, "use_correction": False}, use_t=True
+        )
+        assert ours.mean == pytest.approx(fit.params[0], abs=1e-12)
+        assert ours.se == pytest.approx(fit.bse[0] * math.sqrt(clusters / (clusters - 1)), rel=1e-8)
+        reach = stats.t.ppf(0.975, clusters - 1) * ours.se
+        assert (ours.low, ours.high) == pytest.approx((ours.mean - reach, ours.mean + reach), rel=1e-8)
 
 
 def test_without_clusters_it_is_the_t_interval() -> None:
-    values = np.random.default_rng(0).normal(size=50)
-    ours = clustered_mean(list(values), [str(i) for i in range(50)])
-    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (ours.low, ours.high) == (pytest.approx(low), pytest.approx(high))
-    assert ours.design_effect == pytest.approx(1.0)
+    for rng, n, _ in cases():
+        values = rng.normal(size=n)
+        ours = clustered_mean(list(values), alone(n))
+        low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        assert (ours.low, ours.high) == pytest.approx((low, high), rel=1e-8)
+        assert ours.design_effect == pytest.approx(1.0)
+        assert ours.effective_items == pytest.approx(n)
 
 
-def test_fieller_inverts_the_linearised_test() -> None:
-    rng = np.random.default_rng(3)
-    b = rng.normal(1, 0.3, 120)
-    c = 0.9 * b + rng.normal(0, 0.2, 120)
-    groups = [str(i // 3) for i in range(120)]
-    low, high = fieller(c, b, groups, alpha=0.05)
-    assert low is not None
-    assert high is not None
-    for bound in (low, high):
-        test = non_inferiority(list(c), list(b), groups, ratio=bound, alpha=0.05)
-        assert test.p_non_inferior is not None
-        assert min(test.p_non_inferior, 1 - test.p_non_inferior) == pytest.approx(0.05, abs=1e-8)
+def test_the_gates_error_is_cr2_with_the_freedom_of_bell_and_mccaffrey() -> None:
+    for rng, n, groups in cases(8, 40):
+        codes, clusters = clusters_of(groups)
+        e = rng.normal(size=n)
+        tested = sign_of_mean(e, codes, clusters).design
+        residual_maker = np.eye(n) - 1 / n
+        working = np.zeros((clusters, n))  # row g: what cluster g gives to the estimated error, of the data
+        for g in range(clusters):
+            mine = codes == g
+            values, vectors = np.linalg.eigh(residual_maker[np.ix_(mine, mine)])
+            root = vectors @ np.diag(values**-0.5) @ vectors.T
+            working[g] = np.ones(mine.sum()) @ root @ residual_maker[mine] / n
+        cr2 = float(((working @ e) ** 2).sum())
+        gram = working @ working.T
+        assert tested.se == pytest.approx(math.sqrt(max(cr2, e.var(ddof=1) / n)), rel=1e-8)
+        assert tested.freedom == pytest.approx(np.trace(gram) ** 2 / np.trace(gram @ gram), rel=1e-8)
 
 
-def test_one_customer_and_a_zero_baseline_are_no_numbers() -> None:
-    alone = non_inferiority([1.0, 1.0], [1.0, 0.0], ["a", "a"], ratio=0.9, alpha=0.05)
-    assert alone.p_non_inferior is None
+def test_fieller_inverts_the_linearised_test_of_statsmodels() -> None:
+    found = 0
+    for rng, n, groups in cases():
+        b = rng.normal(1, 0.6, n)
+        c = 0.8 * b + rng.normal(0.1, 0.4, n)
+        codes, clusters = clusters_of(groups)
+        low, high = fieller(c, b, groups, alpha=0.05)
+        if low is None or high is None:
+            continue
+        for bound, side in ((low, 1), (high, -1)):
+            fit = sm.OLS(c - bound * b, np.ones(n)).fit(
+                cov_type="cluster", cov_kwds={"groups": codes, "use_correction": False}
+            )
+            t = fit.params[0] / (fit.bse[0] * math.sqrt(clusters / (clusters - 1)))
+            assert stats.t.sf(side * t, clusters - 1) == pytest.approx(0.05, abs=1e-8)
+            found += 1
+    assert found > 300
+
+
+def test_fieller_of_the_patch_data_is_the_published_one() -> None:
+    # Efron & Tibshirani 1993, An Introduction to the Bootstrap, table 10.1 and section 25: ratio −0.0713, 90 % (−0.249, 0.170)
+    z = np.array([8406.0, 2342, 8187, 8459, 4795, 3516, 4796, 10238])
+    y = np.array([-1200.0, 2601, -2705, 1982, -1290, 351, -638, -2719])
+    assert y.mean() / z.mean() == pytest.approx(-0.0713, abs=5e-5)
+    assert fieller(y, z, alone(8), alpha=0.05) == pytest.approx((-0.249, 0.170), abs=5e-4)
+
+
+def test_the_shown_bounds_are_where_the_gate_turns() -> None:
+    turned = 0
+    for rng, n, groups in itertools.islice(cases(40), 40):
+        c, b = binary(rng, n, 0.75, 0.8)
+        pairs = Pairs.of(c, b, groups)
+        low, high = ratio_bounds(pairs, alpha=0.05)
+        under, over = difference_bounds(pairs, alpha=0.05)
+        if low is None or high is None or under is None or over is None:
+            continue
+        assert pairs.against_ratio(low).above == pytest.approx(0.05, abs=1e-8)
+        assert pairs.against_ratio(high).below == pytest.approx(0.05, abs=1e-8)
+        assert pairs.against_difference(under).above == pytest.approx(0.05, abs=1e-8)
+        assert pairs.against_difference(over).below == pytest.approx(0.05, abs=1e-8)
+        assert pairs.against_ratio(low - 0.01).above < 0.05 < pairs.against_ratio(low + 0.01).above
+        turned += 1
+    assert turned > 30
+
+
+def test_the_gate_is_never_more_generous_than_the_plain_clustered_test() -> None:
+    for rng, n, groups in cases():
+        c, b = binary(rng, n, 0.8, 0.8)
+        pairs = Pairs.of(c, b, groups)
+        e = clustered_mean(list(pairs.candidate - 0.9 * pairs.baseline), groups)
+        assert e.se is not None
+        if e.se > 0 and e.mean > 0:
+            assert pairs.against_ratio(0.9).above >= stats.t.sf(e.mean / e.se, e.clusters - 1) - 1e-12
+
+
+@given(st.floats(-6, 6), st.floats(-3, 3), st.integers(5, 500))
+@settings(deadline=None, max_examples=100)
+def test_halls_transformation_is_monotone_and_inverted(t: float, skew: float, k: int) -> None:
+    moved = power.hall(t, skew, k)
+    assert power.hall(t + 0.01, skew, k) > moved - 1e-12
+    if abs(skew) > 1e-3:
+        assert power.hall(power.hall_inverse(moved, skew, k), skew, k) == pytest.approx(moved, abs=1e-6)
+
+
+def test_mcnemar_agrees_with_statsmodels_and_wilson_too() -> None:
+    for rng, *_ in cases():
+        cells = [int(x) for x in rng.integers(0, 40, size=4)]
+        t = exact.Table(*cells)
+        if t.items == 0:
+            continue
+        oracle = sm_mcnemar([[t.both, t.gained], [t.lost, t.neither]], exact=True).pvalue if t.gained + t.lost else 1.0
+        assert exact.mcnemar(t) == pytest.approx(oracle, rel=1e-8)
+        assert exact.wilson(t.both, t.items, confidence=0.9) == pytest.approx(
+            proportion_confint(t.both, t.items, alpha=0.1, method="wilson"), abs=1e-8
+        )
+
+
+def test_tangos_score_is_that_of_the_maximised_likelihood() -> None:
+    """The closed form of the restricted estimate against the likelihood equation solved by bisection."""
+    for rng, *_ in cases():
+        t = exact.Table(*(int(x) for x in rng.integers(1, 40, size=4)))
+        d = float(rng.uniform(-0.6, 0.6))
+
+        def slope(lost: float, t: exact.Table = t, d: float = d) -> float:
+            rest = 1 - 2 * lost - d  # the concordant pairs
+            return t.gained / (lost + d) + t.lost / lost - 2 * (t.both + t.neither) / rest
+
+        lowest, highest = max(0.0, -d), (1 - d) / 2
+        lost = optimize.brentq(slope, lowest + 1e-13, highest - 1e-13, xtol=1e-15)
+        variance = t.items * (2 * lost + d - d * d)
+        expected = (t.gained - t.lost - t.items * d) / math.sqrt(variance)
+        assert exact.tango_score(t, d) == pytest.approx(expected, rel=1e-8, abs=1e-8)
+
+
+def test_published_paired_intervals_are_reproduced() -> None:
+    # Fagerland, Lydersen & Laake 2014 (Stat. Med. 33:2850), airway hyper-responsiveness before and after transplantation
+    airways = exact.Table(both=1, gained=1, lost=7, neither=12)
+    assert exact.mcnemar(airways) == pytest.approx(0.0703, abs=5e-5)
+    assert exact.tango(airways) == pytest.approx((-0.517, -0.026), abs=5e-4)
+    assert exact.newcombe(airways) == pytest.approx((-0.507, -0.026), abs=5e-4)
+    # Newcombe 1998 (Stat. Med. 17:2635), table III, method 10; Tango 1998 for the same counts
+    assert exact.newcombe(exact.Table(36, 12, 2, 0)) == pytest.approx((0.0569, 0.3404), abs=5e-5)
+    assert exact.tango(exact.Table(36, 12, 2, 0)) == pytest.approx((0.0611, 0.3447), abs=5e-5)
+
+
+def test_paired_intervals_hold_what_they_must() -> None:
+    for rng, *_ in cases():
+        t = exact.Table(*(int(x) for x in rng.integers(0, 20, size=4)))
+        if t.items == 0:
+            continue
+        swapped = exact.Table(t.both, t.lost, t.gained, t.neither)
+        for interval in (exact.tango, exact.newcombe):
+            low, high = interval(t)
+            assert -1 - 1e-12 <= low <= t.difference + 1e-12
+            assert t.difference - 1e-12 <= high <= 1 + 1e-12
+            assert interval(swapped) == pytest.approx((-high, -low), abs=1e-7)
+
+
+def test_exact_tests_are_refused_where_a_customer_has_several_items_or_scores_are_not_yes_or_no() -> None:
+    assert exact.compared([1, 0, 1], [0, 0, 1], ["a", "b", "b"], confidence=0.95) is None
+    assert exact.compared([1, 0.5, 1], [0, 0, 1], ["a", "b", "c"], confidence=0.95) is None
+    assert exact.compared([], [], [], confidence=0.95) is None
+    same = exact.compared([1, 0, 1], [1, 0, 1], ["a", "b", "c"], confidence=0.95)
+    assert same is not None
+    assert (same.p, same.p_better) == (1.0, 1.0)
+    assert same.low < 0 < same.high
+
+
+def test_holm_is_closed_testing_and_agrees_with_statsmodels() -> None:
+    for rng, n, _ in cases(1, 8):
+        p = {str(i): float(x) for i, x in enumerate(rng.random(n) ** 3)}
+        families = [f for size in range(1, n + 1) for f in itertools.combinations(p, size)]
+        closed = {k: max(min(1.0, len(f) * min(p[x] for x in f)) for f in families if k in f) for k in p}
+        assert holm(p) == pytest.approx(closed, rel=1e-8)
+    for rng, n, _ in itertools.islice(cases(1, 40), 10):  # statsmodels takes 0.05 s a call
+        values = {str(i): float(x) for i, x in enumerate(rng.random(n) ** 3)}
+        ours = holm(values)
+        theirs = multipletests(list(values.values()), method="holm")[1]
+        assert [ours[k] for k in values] == pytest.approx(list(theirs), rel=1e-8)
+
+
+def test_demanding_every_slice_needs_no_correction() -> None:
+    assert intersection_union({"a": 0.01, "b": 0.04}) == 0.04
+    assert (holm({}), intersection_union({})) == ({}, None)
+
+
+def test_power_agrees_with_statsmodels() -> None:
+    oracle = TTestPower()
+    for rng, n, _ in cases():
+        effect, alpha = float(rng.uniform(0.01, 0.5)), float(rng.choice([0.025, 0.05]))
+        ours = power.of_t_test(effect, 1 / math.sqrt(n), freedom=n - 1, alpha=alpha)
+        assert ours == pytest.approx(oracle.power(effect, n, alpha, alternative="larger"), abs=1e-8)
+        near = power.of_gate(effect, power.Design(1 / math.sqrt(n), n - 1), alpha=alpha)
+        assert near == pytest.approx(ours, abs=0.012)
+
+
+def test_more_items_gives_the_planned_power_and_says_when_no_number_would() -> None:
+    design = power.Design(0.05, 99)
+    more = power.more_items(0.05, design, items=100, alpha=0.05)
+    assert more is not None
+    assert more > 0
+    assert power.of_gate(0.05, design.times((100 + more) / 100), alpha=0.05) == pytest.approx(0.8, abs=0.002)
+    assert power.more_items(0.0, design, items=100, alpha=0.05) is None
+    assert power.more_items(1e-9, design, items=100, alpha=0.05) is None
+    assert power.more_items(1.0, design, items=100, alpha=0.05) == 0
+
+
+def test_the_bootstrap_is_scipys_and_resamples_whole_customers() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=40) ** 2
+    ours = bootstrap_ratio(list(values), [1.0] * 40, alone(40), seed=3)
+    low, high = stats.bootstrap((values,), np.mean, n_resamples=5000, rng=np.random.default_rng(3)).confidence_interval
+    assert ours is not None
+    assert (ours.low, ours.high, ours.method) == (pytest.approx(low, rel=1e-8), pytest.approx(high, rel=1e-8), "BCa")
+    doubled = bootstrap_ratio([*values, *values], [1.0] * 80, alone(40) * 2, seed=3)
+    assert doubled == ours  # a second copy of each item within its customer is no news
+    halves = np.array([0.0] * 50 + [1.0] * 50)
+    two = bootstrap_difference(lambda i: float(halves[i].mean()), ["a"] * 50 + ["b"] * 50, seed=1, resamples=200)
+    assert two == (0.0, 1.0)
+    assert bootstrap_difference(lambda i: float(halves[i].mean()), ["a"] * 100, seed=1) == (None, None)
+
+
+def test_a_degenerate_bootstrap_falls_back_to_percentiles_or_to_nothing() -> None:
+    flat = bootstrap_ratio([1.0] * 10, [1.0] * 10, alone(10), seed=1)
+    assert flat is not None
+    assert (flat.low, flat.high, flat.method) == (1.0, 1.0, "percentile")
+    assert bootstrap_ratio([1.0, 1.0], [1.0, 0.0], ["a", "a"], seed=1) is None
+    assert bootstrap_ratio([1.0, 1.0], [0.0, 0.0], ["a", "b"], seed=1) is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_refused_never_counted(bad: float) -> None:
+    values, groups = [1.0, bad, 0.0], ["a", "b", "c"]
+    with pytest.raises(ValueError, match="1 of 3 values are not finite"):
+        clustered_mean(values, groups)
+    with pytest.raises(ValueError, match="not finite"):
+        non_inferiority([1.0, 0.0, 1.0], values, groups, ratio=0.9, alpha=0.05)
+    with pytest.raises(ValueError, match="no values"):
+        clustered_mean([], [])
+
+
+def test_one_customer_one_item_and_a_zero_baseline_are_no_numbers() -> None:
+    for groups, n in ((["a", "a"], 2), (["a"], 1)):
+        lonely = non_inferiority([1.0] * n, [1.0] * n, groups, ratio=0.9, alpha=0.05)
+        assert (lonely.p_non_inferior, lonely.p_inferior, lonely.more_items) == (None, None, None)
     zero = non_inferiority([1.0, 0.0, 1.0], [0.0, 0.0, 0.0], ["a", "b", "c"], ratio=0.9, alpha=0.05)
-    assert zero.ratio is None
-    assert (zero.low, zero.high) == (None, None)
+    assert (zero.ratio, zero.low, zero.high) == (None, None, None)
 
 
-def promoted_share(p_candidate: float, p_base: float, n: int, *, runs: int, seed: int) -> float:
-    """Share of simulated evaluations that promote, on paired binary scores with items in clusters of two."""
+def test_all_ties_prove_as_much_as_their_number_allows() -> None:
+    # no loss in G customers at a model that loses one in ten: 0.9 ** G
+    few = non_inferiority([1.0] * 30, [1.0] * 30, alone(30), ratio=0.9, alpha=0.025)
+    assert few.p_non_inferior == pytest.approx(0.9**30)
+    assert few.p_non_inferior > 0.025
+    assert few.more_items is not None
+    assert few.more_items > 0
+    many = non_inferiority([1.0] * 40, [1.0] * 40, alone(40), ratio=0.9, alpha=0.025)
+    assert many.p_non_inferior == pytest.approx(0.9**40)
+    assert many.low is not None
+    assert 0.9 < many.low < 1
+    lost = non_inferiority([0.0] * 40, [1.0] * 40, alone(40), ratio=0.9, alpha=0.025)
+    assert (lost.p_non_inferior, lost.ratio) == (1.0, 0.0)
+    assert lost.p_inferior is not None
+    assert lost.p_inferior < 1e-9
+
+
+def test_a_win_rate_is_tested_by_its_difference() -> None:
+    rng = np.random.default_rng(8)
+    wins = rng.choice([0.0, 0.25, 0.5, 0.75, 1.0], size=300)
+    found = non_inferiority_by_difference(list(wins), list(1 - wins), alone(300), margin=0.2, alpha=0.05)
+    t = stats.ttest_1samp(2 * wins - 1, -0.2, alternative="greater")
+    assert found.p_non_inferior == pytest.approx(t.pvalue, rel=0.2)
+    assert found.margin == 0.2
+    assert found.difference == pytest.approx(2 * wins.mean() - 1)
+    assert found.difference_low is not None
+    assert (found.difference_low > -0.2) == (found.p_non_inferior < 0.05)
+
+
+def promoted_share(kind: str, n: int, *, runs: int, seed: int) -> float:
+    """Share of simulated evaluations at the margin that the gate promotes: 0.72 against 0.80, customers of two items."""
     rng = np.random.default_rng(seed)
     groups = [str(i // 2) for i in range(n)]
-    alpha, promoted = gate_alpha(0.05, n), 0
+    codes, clusters = clusters_of(groups)
+    promoted = 0
     for _ in range(runs):
-        shared, own_c, own_b = rng.random(n), rng.random(n), rng.random(n)
-        common = rng.random(n) < 0.5
-        c = (np.where(common, shared, own_c) < p_candidate).astype(float)
-        b = (np.where(common, shared, own_b) < p_base).astype(float)
-        test = non_inferiority(list(c), list(b), groups, ratio=0.9, alpha=alpha)
-        promoted += test.p_non_inferior is not None and test.p_non_inferior < alpha
+        if kind == "binary":
+            c, b = (np.array(x) for x in binary(rng, n, 0.72, 0.80))
+        else:
+            b = rng.beta(4, 1, n)
+            c = 0.9 * (0.5 * b + 0.5 * rng.beta(4, 1, n))
+        promoted += Pairs(c, b, codes, clusters).against_ratio(0.9).above < gate_alpha(0.05, n)
     return promoted / runs
 
 
-@pytest.mark.parametrize(("n", "limit"), [(60, 0.045), (240, 0.075)])
-def test_a_model_at_the_margin_is_promoted_no_more_often_than_declared(n: int, limit: float) -> None:
-    # 1,000 runs: three standard errors of a share of 0.025 or 0.05 are 0.015 and 0.021
-    assert promoted_share(0.72, 0.80, n, runs=1000, seed=n) <= limit
+@pytest.mark.parametrize(("kind", "n", "limit"), [("binary", 60, 0.040), ("binary", 240, 0.068), ("beta", 60, 0.040)])
+def test_a_model_at_the_margin_is_promoted_no_more_often_than_declared(kind: str, n: int, limit: float) -> None:
+    # 1,500 runs: three standard errors of a share of 0.025 or 0.05 are 0.012 and 0.017; tests/bench/verdict.py is the record
+    assert promoted_share(kind, n, runs=1500, seed=n) <= limit
 
 
-def test_an_equal_model_is_promoted_with_enough_items() -> None:
-    assert promoted_share(0.85, 0.85, 400, runs=300, seed=5) > 0.8
+def test_power_of_small_sets_is_resampled_from_their_customers() -> None:
+    rng = np.random.default_rng(4)
+    pilot = Pairs.of(*binary(rng, 3000, 0.9, 0.9), [str(i // 2) for i in range(3000)])
 
+    def gate(pairs: Pairs):  # type: ignore[no-untyped-def]
+        return pairs.against_ratio(0.9)
 
-def test_more_items_gives_the_planned_power() -> None:
-    rng = np.random.default_rng(11)
-    e = clustered_mean(list(rng.normal(0.05, 0.5, 100)), [str(i) for i in range(100)])
-    more = more_items(e, alpha=0.05)
-    assert more is not None
-    assert e.se is not None
-    scaled = e.se * np.sqrt(100 / (100 + more))
-    assert stats.norm.sf(1.6449 - e.mean / scaled) == pytest.approx(0.8, abs=0.02)
-    assert more_items(clustered_mean([-1.0, -2.0, -1.5], ["a", "b", "c"]), alpha=0.05) is None
-
-
-def test_the_bootstrap_resamples_whole_customers() -> None:
-    values = np.array([0.0] * 50 + [1.0] * 50)
-    two = bootstrap_difference(lambda i: float(values[i].mean()), ["a"] * 50 + ["b"] * 50, seed=1, resamples=200)
-    assert two == (0.0, 1.0)
-    assert bootstrap_difference(lambda i: float(values[i].mean()), ["a"] * 100, seed=1) == (None, None)
+    small = resampled_power(pilot, gate, items=60, alpha=0.025, runs=300, seed=1)
+    large = resampled_power(pilot, gate, items=180, alpha=0.025, runs=300, seed=1)
+    assert 0.2 < small < large
+    assert large > 0.9
+    assert small == resampled_power(pilot, gate, items=60, alpha=0.025, runs=300, seed=1)
