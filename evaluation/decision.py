@@ -167,7 +167,7 @@ def _holm(decided: Sequence[SliceDecision], gates: Gates) -> list[SliceDecision]
 def _decide_slice(view: View, gates: Gates, name: str, items: list[Item]) -> SliceDecision:
     task = items[0].task
     metric = gates.metrics.get(task) or DEFAULT_METRIC["label" if items[0].choices else "text"]
-    assert metric in metrics_for(items[0]), f"{metric} has no value per item"
+    items = [i for i in items if metric in metrics_for(i)] or items  # citations: only where the human linked a document
     c, b, groups = view.paired(items, (gates.candidate, gates.baseline), metric)
     means: tuple[float, float] | None = (sum(c) / len(c), sum(b) / len(b)) if c else None
 

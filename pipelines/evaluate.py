@@ -120,7 +120,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     return Made(
         counts={"items": len(session.items), "errors": errors},
         facts=facts,
-        timed=[*report_folder.TIMED_FILES, judging.REPLIES, *([load_test.CAPACITY] if recipe.evaluation.load else [])],
+        timed=[*report_folder.TIMED_FILES, *(n for n in (judging.REPLIES, load_test.CAPACITY) if (out / n).exists())],
         scratch=["raw"],
     )
 
