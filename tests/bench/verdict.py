@@ -94,7 +94,7 @@ def plan(kind: str, baseline: float, n: int, mean: int) -> tuple[float, float, n
 def plan_by_resampling(kind: str, candidate: float, baseline: float, n: int, mean: int) -> float:
     """The planned power of small sets: the gate on sets drawn from a population of customers."""
     rng = np.random.default_rng(3)
-    sizes = customers(rng, 60_000, mean)
+    sizes = customers(rng, 400_000, mean)
     c, b = scores(rng, 1, sizes, kind, candidate, baseline)
     pilot = Pairs(c[0], b[0], np.repeat(np.arange(sizes.size), sizes), sizes.size)
     gated = partial(Pairs.against_ratio, ratio=RATIO)
