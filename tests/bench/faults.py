@@ -79,6 +79,7 @@ class FaultyServer:
         self.usd = self.dearest = Decimal(0)
         self.faults: Counter[str] = Counter()
         self.delivered: Counter[int] = Counter()  # item → whole, true answers that were sent
+        self.owner: dict[str, int] = {}  # response id → item
         self.old: deque[tuple[str, bytes]] = deque(maxlen=2000)
         self.url = ""
         self._loop = asyncio.new_event_loop()
@@ -178,6 +179,7 @@ class FaultyServer:
         usd = prompt * USD_PROMPT + answer * USD_ANSWER
         self.usd += usd
         self.dearest = max(self.dearest, usd)
+        self.owner[f"chatcmpl-{self.requests}"] = number
         return json.dumps({
             "id": f"chatcmpl-{self.requests}", "object": "chat.completion", "created": 1, "model": "bench-2026-11",
             "choices": [{
@@ -299,7 +301,10 @@ def bench(number: int, kills: int, seed: int = 5) -> dict[str, Any]:
         ledger = ledger_of(folder)
         sent = [line for line in ledger if "purpose" in line]
         errors = Counter((a.error or "answered").partition(":")[0] for a in last.values())
-        wrong = [i.id for i, _ in asked if i.id in last and last[i.id].text not in (None, i.reference)]
+        wrong = [a for i, _ in asked if (a := last.get(i.id)) is not None and a.text not in (None, i.reference)]
+        rows = {line["call"]: line["row"] for line in sent}
+        seen = {(rows[line["call"]], line["response"]) for line in ledger if line.get("response")}
+        told = [a for a in wrong if (f"i{server.owner[a.response_id or '']:06}", a.response_id) in seen]
         return {
             "items": number,
             "concurrency": CONCURRENCY,
@@ -309,7 +314,9 @@ def bench(number: int, kills: int, seed: int = 5) -> dict[str, Any]:
             "fault_share": round(1 - server.faults["none"] / server.requests, 4),
             "items_without_a_line": number - len(last),
             "outcomes": dict(sorted(errors.items())),
+            # a kill took the first delivery of these, so that nobody could know the id
             "answers_of_another_item": len(wrong),
+            "of_these_seen_before": len(told),
             "good_answers_that_a_kill_lost": sum(n - 1 for n in server.delivered.values()),
             "local_only_items": sum(i.sensitivity == "local_only" for i, _ in asked),
             "local_only_bytes_at_the_socket": server.marks * len(MARK),
