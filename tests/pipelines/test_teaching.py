@@ -349,7 +349,7 @@ def test_killed_and_resumed_it_asks_nothing_twice_that_was_answered(house: House
         assert sum(n - 1 for n in server.asked().values()) <= 1, "only the request under way when it died"
         first = house.rows("teacher-7b")
         # the same, undisturbed
-        house.write(server.url, "concurrency: 3")
+        house.write(server.url, "max_questions: 150")
         again = house.prepare()
     assert (facts["answers"], again["answers"]) == (6, 6)
     assert again["planned"]["questions"] == 0
@@ -486,7 +486,7 @@ def test_a_question_that_stays_unanswered_is_counted_by_its_reason(house: House)
         facts = house.prepare()
         assert facts["not_answered"] == {"empty_answer": 1, "refused": 1} or facts["not_answered"] == {"refused": 1}
         known = len(server.prompts)
-        house.write(server.url, "concurrency: 2")
+        house.write(server.url, "max_questions: 150")
         again = house.prepare()
     assert again["not_answered"] == {"empty_answer": 1}
     assert len(server.prompts) - known in (1, 2), "what was refused is asked again, what was paid for is not"
