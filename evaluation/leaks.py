@@ -130,13 +130,14 @@ def exact_interval(k: int, n: int, *, confidence: float = 0.95) -> tuple[float, 
 def pairs(train: Sequence[Row], held_out: Sequence[Row], *, number: int, seed: int) -> tuple[list[Row], list[Row]]:
     """As many train as held-out rows of every task, at most `number` a side; the earlier held-out rows first."""
     rng = random.Random(seed)
-    tasks = sorted({r.task for r in train} & {r.task for r in held_out})
-    members, others = [], []
-    for task in tasks:
-        mine, theirs = ([r for r in rows if r.task == task] for rows in (train, held_out))
-        size = min(len(mine), len(theirs), -(-number // len(tasks)))
+    sides = {t: tuple([r for r in rows if r.task == t] for rows in (train, held_out)) for t in {r.task for r in train}}
+    members, others, left = [], [], number
+    by_size = sorted(sides.items(), key=lambda s: (min(map(len, s[1])), s[0]))
+    for i, (_, (mine, theirs)) in enumerate(by_size):  # what a small task leaves goes to the larger ones
+        size = min(len(mine), len(theirs), -(-left // (len(by_size) - i)))
         members += rng.sample(mine, size)
         others += theirs[:size]
+        left -= size
     return members, others
 
 

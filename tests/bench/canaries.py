@@ -2,8 +2,8 @@
 
     python tests/bench/canaries.py [SCRATCH]
 
-Prepares the demo's dataset, trains two adapters with the demo's settings on the CPU, one with eight canaries at eight repetitions
-among the rows and one without, and audits both for the same canaries. Writes canaries.json.
+Prepares the demo's dataset and trains two adapters on a quarter of its rows for three epochs on the CPU, one with eight canaries at
+eight repetitions among the rows and one without; audits both for the same canaries. Writes canaries.json.
 """
 
 from __future__ import annotations
@@ -46,15 +46,17 @@ def main(scratch: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base.folder)
     drawn = canaries.draw(number=NUMBER, repetitions=REPETITIONS, seed=recipe.seed)
     length = recipe.training.max_length
-    chosen = leaks.Settings(rows=30, values=50, max_extracted=0.01, max_tpr=0.1, max_length=length, seed=recipe.seed)
-    settings = recipe.training.model_copy(update={"eval_every": None, "save_every": 10_000})
+    chosen = leaks.Settings(rows=20, values=50, max_extracted=0.01, max_tpr=0.1, max_length=length, seed=recipe.seed)
+    changed = {"eval_every": None, "save_every": 10_000, "packing": False, "global_batch": 1, "epochs": 3.0}
+    settings = recipe.training.model_copy(update=changed)
+    rows["train"] = rows["train"][::4]
     passing = Decision("self_host", "", [], Gates("tuned", "api", 0.9, 0.05, {}, (), 30, 0.9))
     record: dict[str, Any] = {
         "model": "SmolLM2-135M-Instruct", "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "canaries": {"number": NUMBER, "repetitions": REPETITIONS, "controls": NUMBER, "codes": len(canaries.CODES)},
-        "training": settings.model_dump(mode="json", include={"rank", "alpha", "learning_rate", "epochs", "last_layers", "global_batch"}),
+        "training": settings.model_dump(mode="json", include={"rank", "alpha", "learning_rate", "epochs", "last_layers", "global_batch", "packing"}),
     }  # fmt: skip
-    for name, planted in (("without canaries", []), ("with canaries", canaries.planted(drawn))):
+    for name, planted in (("with canaries", canaries.planted(drawn)), ("without canaries", [])):
         folder = scratch / name.replace(" ", "-")
         train = exactness.fitting([*rows["train"], *planted], tokenizer, max_length=length)[0]
         started = time.perf_counter()
