@@ -10,6 +10,7 @@ meets in `tuned_rag` what it was trained on, with the search's passages in place
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -41,6 +42,7 @@ class Index:
     def __init__(self, library: Library) -> None:
         from bm25s import BM25
 
+        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it tells every root handler what it builds
         self.passages = tuple(library.passages())
         words = [_words(f"{p.title}\n{p.heading}\n{p.text}") for p in self.passages]
         number = {word: n for n, word in enumerate(sorted({w for ws in words for w in ws}))}

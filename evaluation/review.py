@@ -207,7 +207,9 @@ def read(data: bytes, name: str, key: Mapping[str, Drawn]) -> Filled:
             f"{name}: {len(mistakes)} mistakes, nothing was taken:\n  " + "\n  ".join(mistakes[:SHOWN_MISTAKES]) + more
         )
     if not verdicts:
-        raise ReviewError(f"{name}: has no verdict at all. Fill the column `verdict` with 1, 2 or 0 (equally good) and save it.")
+        raise ReviewError(
+            f"{name}: has no verdict at all. Fill the column `verdict` with 1, 2 or 0 (equally good) and save it."
+        )
     return Filled(name, sheet, verdicts, comments, repeated)
 
 

@@ -110,17 +110,21 @@ def build_cost(recipe: Recipe) -> tuple[float | None, Decimal | None]:
 
 
 def measured_capacity(report: Path) -> dict[tuple[str, str], Capacity]:
-    """(task, arm) → the capacity that the evaluation's load test found inside the service level; empty without one."""
-    path = report / "capacity.json"
-    if not path.exists():
-        return {}
-    found = {}
-    for row in json.loads(path.read_text()):
-        rate, above = row["requests_per_second"], row["above"]
-        if rate is not None:
-            basis = "measured under load inside the service level"
-            found[row["task"], row["arm"]] = Capacity(rate, rate, above, basis)
-    return found
+    """(task, arm) → what the evaluation's load test found inside the service level; empty without one."""
+    from pipelines import load_test
+
+    return {(r["task"], r["arm"]): _under_load(r) for r in load_test.read(report / load_test.CAPACITY)}
+
+
+def _under_load(row: dict[str, Any]) -> Capacity:
+    where = f"{row['machine'] or row['server']}{' (a stand-in)' if row['stand_in'] else ''}"
+    rate, level = row["requests_per_second"], ", ".join(f"{k} {v:g}" for k, v in row["slo_p95_ms"].items())
+    if rate is None:
+        return Capacity(
+            None, None, None, f"under load {where} keeps the service level (p95: {level}) at no rate: {row['reason']}"
+        )
+    # the highest rate that kept the level, and the lowest that missed it
+    return Capacity(rate, rate, row["above"], f"capacity under load of {where} (p95: {level})")
 
 
 def _book(recipe: Recipe, view: View, arm: str, listed: dict[str, Any] | None) -> Book:

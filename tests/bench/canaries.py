@@ -2,7 +2,7 @@
 
     python tests/bench/canaries.py [SCRATCH]
 
-Prepares the demo's dataset and trains two adapters on a quarter of its rows for three epochs on the CPU, one with eight canaries at
+Prepares the demo's dataset and trains two adapters with the demo's settings on the CPU (one epoch), one with eight canaries at
 eight repetitions among the rows and one without; audits both for the same canaries. Writes canaries.json.
 """
 
@@ -46,10 +46,9 @@ def main(scratch: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base.folder)
     drawn = canaries.draw(number=NUMBER, repetitions=REPETITIONS, seed=recipe.seed)
     length = recipe.training.max_length
-    chosen = leaks.Settings(rows=20, values=50, max_extracted=0.01, max_tpr=0.1, max_length=length, seed=recipe.seed)
-    changed = {"eval_every": None, "save_every": 10_000, "packing": False, "global_batch": 1, "epochs": 3.0}
+    chosen = leaks.Settings(rows=30, values=50, max_extracted=0.01, max_tpr=0.1, max_length=length, seed=recipe.seed)
+    changed = {"eval_every": None, "save_every": 10_000}
     settings = recipe.training.model_copy(update=changed)
-    rows["train"] = rows["train"][::4]
     passing = Decision("self_host", "", [], Gates("tuned", "api", 0.9, 0.05, {}, (), 30, 0.9))
     record: dict[str, Any] = {
         "model": "SmolLM2-135M-Instruct", "machine": f"{os.cpu_count()} cores, {platform.machine()}",

@@ -5,15 +5,22 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.records import ChatMessage, UserError
 from evaluation import latency, load
 from evaluation.latency import Capacity, Run, Slo, Timing
 from evaluation.load import LoadError, Plan, Question, Server
+from evaluation.results import Answer, Item
+from pipelines import economics, load_test
+from pipelines.recipe import Egress, Evaluation, Recipe, Training
+from pipelines.stages import How
 from tests.evaluation.queue_server import QueueServer, lindley, md1_rate, md1_wait_at_most, serving
 
 SERVICE = 0.01  # seconds a request in the simulated queue
@@ -253,6 +260,13 @@ def test_a_client_that_cannot_keep_up_is_told_and_not_the_server() -> None:
     assert "the client was late" in (done.fault or "")
 
 
+def test_a_run_with_too_few_requests_says_so_and_sends_none() -> None:
+    with serving(QueueServer(0.0)) as server:
+        done = run(server, 5.0)
+    assert "raise seconds" in (done.fault or "")
+    assert server.count == 0
+
+
 def test_the_next_run_waits_until_the_server_is_at_rest() -> None:
     with serving(QueueServer(0.01)) as server:
         rest = load._Rest(Server(server.url, "m"), MIX)
@@ -285,3 +299,81 @@ def test_a_bound_that_one_request_alone_misses_needs_no_search() -> None:
 def test_a_server_that_refuses_everything_is_the_users_mistake() -> None:
     with serving(QueueServer(0.0, faults=("404",))) as server, pytest.raises(LoadError, match="http_404"):
         load.capacity(Server(server.url, "other"), MIX, Slo(latency_ms=10.0), plan())
+
+
+# ---- the load test of an evaluation
+
+
+def asked(sensitivity: str = "shareable") -> list[tuple[Item, tuple[ChatMessage, ...]]]:
+    prompt: tuple[ChatMessage, ...] = ({"role": "user", "content": "Where is my refund?"},)
+    return [
+        (Item(f"i{n}", task, prompt, "billing", (), (), "g", sensitivity), prompt)  # type: ignore[arg-type]
+        for n, task in enumerate(["triage", "draft_reply"] * 3)
+    ]
+
+
+ANSWERS = {("base", f"i{n}"): Answer(f"i{n}", "base", "a", completion_tokens=3 + n % 2) for n in range(6)}
+
+
+def recipe(folder: Path, url: str, **settings: object) -> Recipe:
+    """A recipe with a load test of the arm base; nothing of it but this section is used."""
+    evaluation = Evaluation.model_validate({
+        "arms": ["base", "tuned"],
+        "load": {
+            "servers": [{"arm": "base", "base_url": url, "model": "m", "machine": "two cores"}],
+            "p95": {"latency_ms": 100}, "rates": [40], "seconds": 1, "warm_up_s": 0.1, "max_late_ms": 1000, **settings,
+        },
+    })  # fmt: skip
+    return Recipe.model_construct(
+        name="desk", workdir=folder / "run", seed=3, evaluation=evaluation, egress=Egress(), training=Training()
+    )
+
+
+def measured(made: Recipe, out: Path, how: How, sensitivity: str = "shareable") -> list[dict[str, Any]]:
+    (out / "raw").mkdir(parents=True, exist_ok=True)
+    return load_test.measure(made, out, lambda _: asked(sensitivity), ANSWERS, lambda: pytest.fail("no base"), how)
+
+
+def test_capacity_json_has_what_the_cost_model_reads_and_a_replay_asks_nobody(tmp_path: Path) -> None:
+    out, how = tmp_path / "run" / "report", How(tmp_path)
+    with serving(QueueServer(0.002, workers=None)) as server:
+        made = recipe(tmp_path, server.url)
+        (receipt,) = measured(made, out, how)
+        assert receipt["requests"] == server.count > 60
+        assert receipt["rows"] == 6
+        assert receipt["stand_in"]
+        assert {b["max_tokens"] for b in server.bodies} == {1, 3, 4}
+    rows = load_test.read(out / load_test.CAPACITY)
+    assert [(r["task"], r["arm"], r["requests_per_second"]) for r in rows] == [
+        ("draft_reply", "base", 40.0), ("triage", "base", 40.0),
+    ]  # fmt: skip
+    assert rows[0]["machine"] == "two cores"
+    assert economics.measured_capacity(out)["triage", "base"].requests_per_second == 40.0
+    again = tmp_path / "again"
+    measured(made, again, How(tmp_path, replay=True))  # the server is gone
+    assert load_test.read(again / load_test.CAPACITY) == rows
+    with pytest.raises(UserError, match="--replay asks nobody"):
+        measured(recipe(tmp_path, server.url, seconds=2), tmp_path / "third", How(tmp_path, replay=True))
+
+
+def test_local_only_rows_load_no_server_elsewhere_and_others_only_after_leave(tmp_path: Path) -> None:
+    made = recipe(tmp_path, "https://models.firm.example/v1")
+    with pytest.raises(UserError, match=r"may go to https://models\.firm\.example"):
+        measured(made, tmp_path / "a", How(tmp_path), "local_only")
+    with pytest.raises(UserError, match="Run the same command with --yes"):
+        measured(made, tmp_path / "b", How(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seconds": 0.5}, "too short for a bound of 0.1 s"),
+        ({"p95": {}}, "set a bound"),
+        ({"servers": [{"arm": "api", "machine": "theirs"}]}, "the managed API is not loaded"),
+        ({"servers": [{"arm": "rag", "machine": "ours"}]}, "load.servers has arm 'rag'"),
+        ({"servers": [{"arm": "base", "machine": "a"}, {"arm": "base", "machine": "b"}]}, "two servers have the same arm"),
+    ],
+)  # fmt: skip
+def test_a_load_test_that_could_prove_nothing_is_refused(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=told):
+        recipe(tmp_path, "http://127.0.0.1:9/v1", **change)

@@ -156,6 +156,29 @@ def test_a_measured_capacity_counts_before_this_machine_s_times(tmp_path: Path) 
     assert triage["self_hosted"]["replicas"] == 7  # 100,000 / 2,628,000 = 0.03805 over 0.007 → 6, and one spare
 
 
+def test_the_load_test_s_capacity_is_read_with_its_service_level(tmp_path: Path) -> None:
+    row = {
+        "task": "triage", "arm": "tuned", "requests_per_second": 4.0, "above": 4.4, "reason": None, "machine": "one L4",
+        "server": "http://127.0.0.1:8000/v1", "stand_in": False, "slo_p95_ms": {"first_token_ms": 300.0},
+    }  # fmt: skip
+    lost = {
+        **row,
+        "task": "draft_reply",
+        "requests_per_second": None,
+        "reason": "even at 0.01 a second the level is missed",
+    }
+    (tmp_path / "capacity.json").write_text(json.dumps([row, lost]))
+    found = economics.measured_capacity(tmp_path)
+    assert found["triage", "tuned"] == Capacity(
+        4.0, 4.0, 4.4, "capacity under load of one L4 (p95: first_token_ms 300)"
+    )
+    assert economics.measured_capacity(tmp_path / "nowhere") == {}
+    # a replica that keeps the level at no rate is no replica, whatever single answers took
+    none = judged(recipe_with(tmp_path), measured={("triage", "tuned"): found["draft_reply", "tuned"]})
+    assert none["tasks"]["triage"]["self_hosted"] is None
+    assert "at no rate: even at 0.01 a second" in none["notes"][0]
+
+
 def test_what_is_not_known_is_not_nothing(tmp_path: Path) -> None:
     unpriced = judged(recipe_with(tmp_path), answered(usd=None), facts={"prices": None, "stand_in": False})
     assert unpriced["tasks"]["triage"]["break_even"] is None

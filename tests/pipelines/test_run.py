@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.decision import HEADLINES
 from tests.conftest import Workspace, help_desk, make_tiny_model, write_export
 
 
@@ -86,8 +87,8 @@ def test_a_second_run_does_nothing_and_says_so(copied: Workspace) -> None:
 def test_json_is_one_object_on_stdout(copied: Workspace) -> None:
     done = copied.freehold("decide", "desk.yaml", "--json")
     parsed = json.loads(done.stdout)
-    assert parsed["verdict"] in ("self_host", "api", "undecided")
-    assert done.returncode == {"self_host": 0, "undecided": 3, "api": 4}[parsed["verdict"]]
+    assert parsed["verdict"] in HEADLINES
+    assert done.returncode == {"self_host": 0, "undecided": 3}.get(parsed["verdict"], 4)
 
 
 def test_a_changed_gate_is_decided_again_from_stored_answers(copied: Workspace) -> None:
@@ -96,6 +97,9 @@ def test_a_changed_gate_is_decided_again_from_stored_answers(copied: Workspace) 
     assert done.returncode == 3, done.stderr
     assert "500 needed" in done.stdout
     assert done.stderr.count("unchanged, kept") == 3
+    # the same answers under other gates are no new look at the test items
+    looks = [json.loads(line) for line in (copied.run_folder.parent / "looks.jsonl").read_text().split("\n") if line]
+    assert [(k["candidate"], k["recipe"]) for k in looks] == [("tuned", "desk")]
 
 
 def test_replay_opens_no_socket_and_names_what_is_missing(copied: Workspace) -> None:
