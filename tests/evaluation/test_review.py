@@ -77,7 +77,8 @@ def read(made: Sheet, text: str | bytes) -> Filled:
 
 def test_a_sheet_tells_neither_arm_nor_item() -> None:
     made = sheet(20, candidate="the first text", baseline="the second text")
-    for shown in (review.csv_of(made), review.page(made)):
+    body = review.page(made).split("</style>")[1]  # the report's stylesheet names verdicts
+    for shown in (review.csv_of(made), body):
         for telling in ("candidate", "baseline", "tuned", "i001", "g1", "disputed"):
             assert telling not in shown, telling
     sides = [d.first for d in made.key.values()]
