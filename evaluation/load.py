@@ -392,7 +392,9 @@ def capacity(
     Raises LoadError where the server answers nothing.
     """
     deadline = time.monotonic() + 60 * plan.max_minutes
-    alone(replace(server, timeout_s=FIRST_ANSWER_S), mix, number=2, seed=plan.seed)
+    alone(
+        replace(server, timeout_s=FIRST_ANSWER_S), mix, number=IDLE_REQUESTS, seed=plan.seed
+    )  # not counted: a server warms up
     idle = alone(server, mix, number=IDLE_REQUESTS, seed=plan.seed)
     reason = _too_slow_alone(idle, slo)
     if reason is not None:

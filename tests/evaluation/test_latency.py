@@ -19,7 +19,7 @@ from evaluation.latency import Capacity, Run, Slo, Timing
 from evaluation.load import LoadError, Plan, Question, Server
 from evaluation.results import Answer, Item
 from pipelines import economics, load_test
-from pipelines.recipe import Egress, Evaluation, Recipe, Training
+from pipelines.recipe import Egress, Evaluation, Model, Recipe
 from pipelines.stages import How
 from tests.evaluation.queue_server import QueueServer, lindley, md1_rate, md1_wait_at_most, serving
 
@@ -325,7 +325,7 @@ def recipe(folder: Path, url: str, **settings: object) -> Recipe:
         },
     })  # fmt: skip
     return Recipe.model_construct(
-        name="desk", workdir=folder / "run", seed=3, evaluation=evaluation, egress=Egress(), training=Training()
+        name="desk", workdir=folder / "run", seed=3, evaluation=evaluation, egress=Egress(), model=Model(path=folder)
     )
 
 
