@@ -31,7 +31,7 @@ def simulated(seed: int, *, seconds: float = 60.0, service: float = SERVICE) -> 
     """One run of the M/D/1 queue on paper, from the arrivals that a real run would have."""
 
     def measure(rate: float, repeat: int) -> Run:
-        due = list(itertools.takewhile(lambda t: t < seconds, load.arrivals(rate, seed=(seed, repeat))))
+        due = list(itertools.islice(load.arrivals(rate, seed=(seed, repeat), parts=(seconds,)), round(rate * seconds)))
         times = 1000 * lindley(due, service)
         timings = [Timing(t, 0.0, ms, None, ms, 1) for t, ms in zip(due, times, strict=True)]
         return Run(rate, seconds, repeat, len(due), tuple(timings))
@@ -93,7 +93,21 @@ def test_intervals_cover_in_a_queue_where_independent_ones_would_not() -> None:
     assert naive <= 140
 
 
-# ---- the search
+# ---- arrivals and the search
+
+
+def test_arrivals_are_poisson_and_as_many_as_the_rate_says() -> None:
+    for seed in range(20):
+        due = np.array(
+            list(itertools.takewhile(lambda t: t < 25.0, load.arrivals(40.0, seed=(seed,), parts=(5.0, 20.0))))
+        )
+        assert ((due < 5.0).sum(), (due >= 5.0).sum()) == (200, 800)
+        counts = np.bincount((2 * due).astype(int), minlength=50)  # half seconds: Poisson counts have variance = mean
+        assert 0.5 < counts.var() / counts.mean() < 1.7
+    stretched = list(itertools.islice(load.arrivals(20.0, seed=(3,), parts=(10.0,)), 200))
+    assert np.allclose(
+        np.array(stretched) / 2, list(itertools.islice(load.arrivals(40.0, seed=(3,), parts=(5.0,)), 200))
+    )
 
 
 def test_the_search_finds_the_rate_that_theory_gives_within_a_tenth() -> None:
@@ -184,7 +198,7 @@ def test_waits_in_a_real_queue_are_those_of_an_independent_simulation_of_the_sam
     service, rate = 0.06, 13.0
     with serving(QueueServer(service)) as server:
         done = run(server, rate, seconds=4.0)
-    due = list(itertools.takewhile(lambda t: t < 4.3, load.arrivals(rate, seed=(11, 0))))
+    due = list(itertools.takewhile(lambda t: t < 4.3, load.arrivals(rate, seed=(11, 0), parts=(0.3, 4.0))))
     expected = [1000 * s for t, s in zip(due, lindley(due, service), strict=True) if t >= 0.3]
     assert done.whole
     assert done.fault is None
