@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation import decision, gates, looks, routing
 from evaluation.report import render
-from pipelines import artifacts, audit, economics, report_folder, review, stages
+from pipelines import artifacts, audit, economics, load_test, report_folder, review, stages
 from pipelines.recipe import Recipe
 from pipelines.report_folder import read_view
 from pipelines.stages import How, Made
@@ -88,7 +88,11 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         view=view,
         egress=json.loads((report / "egress.json").read_text()),
         routing=policy,
-        facts={**_facts(recipe, manifest, tracked), "judge": judged},
+        facts={
+            **_facts(recipe, manifest, tracked),
+            "judge": judged,
+            "load": load_test.read(report / load_test.CAPACITY),
+        },
     )
     for name, text in pages.items():
         artifacts.write_text(out / name, text)

@@ -22,6 +22,15 @@ TASK = {
     "chance": {"p_self_hosting_cheaper": 0.7, "draws": 2000},
 }  # fmt: skip
 ARMS = ("tuned", "api")
+MEASURED = {"p50": None, "p99": None, "p95": {"value": 812.4, "low": 640.0, "high": None}}
+LOAD = {
+    "task": "triage", "arm": "tuned", "machine": HOSTILE, "stand_in": False, "requests_per_second": 2.5, "above": 2.6, "reason": HOSTILE,
+    "slo_p95_ms": {"first_token_ms": 1000}, "rates": [
+        {"requests_per_second": 2.5, "requests": 150, "planned": 150, "errors": {"timeout": 2, "http_500": 1}, "fault": None,
+         "first_token_ms": MEASURED, "inter_token_ms": {"p95": None}, "latency_ms": {"p95": {"value": None, "low": 1.0, "high": None}}},
+        {"requests_per_second": 2.6, "fault": HOSTILE},
+    ],
+}  # fmt: skip
 
 
 def pages(text: str) -> dict[str, str]:
@@ -50,6 +59,7 @@ def pages(text: str) -> dict[str, str]:
     facts = {
         "masked": {"email": 3}, "counts": {"read": {"in": {"tickets": 1}, "out": {}, "dropped": {text: 1}}}, "method": "lora", "lora": {"r": 8},
         "base": {"name": text, "revision": "0" * 40}, "hashes": {"dataset": "0" * 64}, "mlflow_run": "1" * 32, "stand_in": True,
+        "load": [LOAD],
     }  # fmt: skip
     return render(
         name=text, decided=decided, economics=economics, view=view, facts=facts, routing=policy(decided, {}, model="m"),
@@ -66,6 +76,16 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
+
+
+def test_what_a_server_keeps_under_load_is_told_and_what_was_not_measured_is_no_number() -> None:
+    page = pages("plain")["report.html"]
+    row = page[page.index("Under load") :]
+    assert "<strong>2.50 requests a second</strong> keep the service level, 2.60 miss it" in row
+    assert (
+        '<td class="n">150/150</td><td class="n">3</td><td class="n">812</td><td class="n">–</td><td class="n">–</td>'
+        in row
+    )
 
 
 def test_hostile_text_is_text_in_the_page() -> None:
