@@ -178,7 +178,8 @@ def whole_batches(dataset: Any, global_batch: int, fill: int) -> Any:
     if not missing:
         return dataset
     empty = {"input_ids": [fill, fill], "labels": [-100, -100], "seq_lengths": [2]}
-    rows = [{k: v for k, v in empty.items() if k in dataset.column_names}] * missing
+    dataset = dataset.select_columns([k for k in empty if k in dataset.column_names])  # unpacked rows keep their texts
+    rows = [{k: empty[k] for k in dataset.column_names}] * missing
     return concatenate_datasets([dataset, Dataset.from_list(rows, features=dataset.features)])
 
 

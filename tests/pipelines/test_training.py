@@ -222,3 +222,14 @@ def test_training_stops_early_and_keeps_the_best(tiny_model: Path, tokenizer: An
     assert result.global_step < 30 * len(made.train_dataset)
     assert len(found) >= 3
     assert made.evaluate()["eval_loss"] == pytest.approx(min(found), rel=1e-4)
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_sequences_that_fill_no_whole_batch_are_joined_by_ones_without_loss(
+    tiny_model: Path, tokenizer: Any, tmp_path: Path, packing: bool
+) -> None:
+    made = make(tiny_model, tokenizer, tmp_path, packing=packing, global_batch=5)
+    assert len(made.train_dataset) % 5 == 0
+    batch = made.data_collator([made.train_dataset[-1]])
+    assert (batch["labels"] == -100).all()
+    assert made.train().training_loss > 0
