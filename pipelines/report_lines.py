@@ -18,15 +18,20 @@ def scanned(scan: Scan) -> list[str]:
     s = scan.survey
     lines = ["found"]
     for r in scan.recognition.sources:
-        lines.append(f"  {r.name}: {r.reader}, {r.files:,} files, {r.bytes / 1e6:,.1f} MB in {r.path}")
+        lines.append(
+            f"  {r.name}: {r.reader}, {r.files:,} file{'s' * (r.files != 1)}, {r.bytes / 1e6:,.1f} MB in {r.path}"
+        )
     for suffix, (number, example) in scan.recognition.unknown.items():
         lines.append(f"  not recognised: {number:,} {suffix} (such as {example})")
     lines += ["", "tickets and documents"]
     written = ", ".join(f"{n:,} by {role}" for role, n in s.messages.most_common())
     span = f", {s.first:%Y-%m-%d} to {s.last:%Y-%m-%d}" if s.first and s.last else ""
     lines.append(f"  {s.tickets:,} tickets of {s.customers:,} customers{span}; messages {written or 'none'}")
+    solved = (
+        f"{s.solved:,} solved" if s.solved < s.tickets else "all count as solved (nothing here says which are open)"
+    )
     lines.append(
-        f"  {s.answered:,} answered, {s.solved:,} solved, {s.reopened:,} reopened; "
+        f"  {s.answered:,} answered, {solved}, {s.reopened:,} reopened; "
         f"satisfaction {_pairs(s.satisfaction) or 'not asked'}; {s.linked:,} linked with others"
     )
     lines.append(f"  {s.documents:,} documents; languages {_pairs(dict(s.reading.languages.most_common(6)))}")
