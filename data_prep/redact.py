@@ -24,7 +24,7 @@ from data_prep.people import GAP, Directory, digits_of, identity, without_accent
 from data_prep.pii import Found, core, without_overlap
 from data_prep.pii._names import first_names, in_script, last_names, locale_of, street
 from data_prep.pii._view import views
-from data_prep.pii._words import ALSO_A_WORD, COMMON, NOT_A_NAME
+from data_prep.pii._words import ALSO_A_WORD, COMMON, NOT_A_NAME, SHORT_NAMES
 from data_prep.records import Person
 
 ADDRESSED = re.compile(
@@ -38,6 +38,9 @@ INSIDE_SENTENCE = re.compile(r"[a-zß-ÿ,]\s\Z")
 DETERMINED = re.compile(
     r"(?i)\b(?:the|a|an|my|your|our|this|that|der|die|das|den|dem|ein|eine|einen|le|la|les|un|une|el|los|las)\s\Z"
 )
+AND_NUMBER = re.compile(
+    r"[ ,]+(?:and |und |et |y )?\d[\d-]{2,}[ .]*(?:\n|\Z)"
+)  # "robin 4152", asked for a name and a number
 ENDS = re.compile(r"\s*[,!.:]?\s*(?:\n|\Z)")
 
 
@@ -370,16 +373,16 @@ def _matches(text: str, tokens: list[tuple[int, int, str]], words: tuple[str, ..
 
 def _is_name_here(text: str, start: int, end: int, word: str) -> bool:
     """A single word is a name unless it is a word of sentences too, or a short one without a capital: then only where
-    somebody is addressed, signs, is introduced, or is spoken of with a capital inside a sentence."""
+    somebody is addressed, signs, is introduced, answers with name and number, or is spoken of with a capital inside a sentence."""
     plain = word.casefold()
     is_common = plain in COMMON
-    is_telling = len(word) > 3 or "_" in word or any(c.isdigit() or c.isupper() for c in word)
+    is_telling = len(word) > 3 or plain in SHORT_NAMES or "_" in word or any(c.isdigit() or c.isupper() for c in word)
     if is_telling and not is_common and plain not in ALSO_A_WORD:
         return True
     before = text[max(0, start - 24) : start]
     if (not before or ADDRESSED.search(before) is not None) and (before.endswith("@") or ENDS.match(text, end)):
         return True
-    if INTRODUCED.search(before) is not None:
+    if INTRODUCED.search(before) is not None or (before.rpartition("\n")[2] == "" and AND_NUMBER.match(text, end)):
         return True
     if is_common or not word.istitle():
         return False

@@ -41,9 +41,16 @@ ALSO_A_WORD = frozenset(
     " bella rosa luz".split()
 )
 
+# Names of three letters that are no words: masked in lower case too; another three letters are rather `ssl` or `tab`.
+SHORT_NAMES = frozenset(
+    "abe ada amy ana ann ava bea ben bob dan deb eli eva fay gus ian ida ike ira ivo jan jeb jed jen jim joe jon"
+    " kat kay ken kim leo lia liv liz lou luc lyn mae mei mel mia mya ned nia pam pia raj ria roy rui sam sid syd"
+    " ted tia tim tom uli ute uwe vic wes yan zac zoe".split()
+)
+
 # The commonest words of six languages and of support desks: handles and short names collide with them.
 COMMON = frozenset(
-    "a about above access account accounts across action actually add added address addresses after again against ago air alert alex"
+    "a about above access account accounts across action actually add added address addresses after again against ago air alert"
     " almost alone along already also although always am among an another answer any anyone anything app apps archive are area around"
     " as ask asked at attach attachment attachments auto away back backup bad base be because been before being below best better between"
     " big bit board body book both bottom box break browser bug build business but button buy by calendar call called came can cannot"

@@ -139,6 +139,13 @@ def test_names_that_are_words_are_masked_as_names_only() -> None:
     assert redact("Set the Will flag in the Porter app") == "Set the Will flag in the Porter app"
 
 
+def test_short_names_and_answers_with_name_and_number_are_masked_in_lower_case() -> None:
+    redact = Redactor(KEY, [Person("1", ("Sam",)), Person("2", ("Robin",)), Person("3", ("Ram",))])
+    assert "sam" not in redact("it was sam who called")
+    assert "robin" not in redact("my details\nrobin 41526\nthank you")
+    assert redact("a robin sits on 8 GB of ram") == "a robin sits on 8 GB of ram"
+
+
 def test_a_name_in_lower_case_is_a_name_unless_it_is_a_word() -> None:
     redact = Redactor(KEY, [Person("1", ("Karthi",)), Person("2", ("Ana Page",))])
     assert "karthi" not in redact("it was karthi who asked")
