@@ -68,16 +68,29 @@ def _results(run: Path) -> dict[str, object]:
     manifest = json.loads((run / "dataset" / "manifest.json").read_text())
     adapter = json.loads((run / "adapter" / "manifest.json").read_text())
     quality = json.loads((run / "report" / "quality.json").read_text())
+    decision = json.loads((run / "decision" / "decision.json").read_text())
     return {
         "versions": adapter["versions"],
         "counts": {k: {"in": c["in"], "out": c["out"], "dropped": c["dropped"]} for k, c in manifest["counts"].items()},
         "masked": manifest["facts"]["masked"],
         "training": {k: adapter["facts"][k] for k in ("rows", "tokens", "steps", "precision")},
         "speed": json.loads((run / "adapter" / "speed.json").read_text()),
+        "seconds_an_arm": _busy(run / "report" / "timings.jsonl"),
         "arms": [r for r in quality["arms"] if r["slice"].startswith("task=")],
         "differences": [d for d in quality["differences"] if d["slice"].startswith("task=")],
-        "verdict": json.loads((run / "decision" / "decision.json").read_text())["sentence"],
+        "verdict": decision["sentence"],
+        "gates": decision.get("gates"),
     }
+
+
+def _busy(timings: Path) -> dict[str, int]:
+    """Seconds that each local arm took, all its items together."""
+    busy: dict[str, float] = {}
+    for line in timings.read_text().splitlines():
+        row = json.loads(line)
+        if row["busy_ms"] is not None:
+            busy[row["arm"]] = busy.get(row["arm"], 0) + row["busy_ms"] / 1000
+    return {arm: round(seconds) for arm, seconds in busy.items()}
 
 
 if __name__ == "__main__":
