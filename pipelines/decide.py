@@ -57,7 +57,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     proposed = decision.decide(view, margins, duplicate_share=copies)
     decided = gates.blocked(proposed, [*audited["gates"], *(judged["gates"] if judged else ())])
     manifest = artifacts.need(report, "evaluate")
-    decided = decision.with_looks(decided, _look(recipe, view))
+    decided = decision.with_looks(decided, look(recipe, view))
     speed = json.loads((report / "speed.json").read_text())
     money = economics.of(
         recipe, view, speed, decided,
@@ -141,16 +141,19 @@ def _duplicate_share(counts: dict[str, Any]) -> float:
     return float(copies / max(1, step["in"]["records"]))
 
 
-def _look(recipe: Recipe, view: View) -> int:
-    """Which look at these test items this is, over all runs beside this one; a new one is written down there."""
+def look(recipe: Recipe, view: View) -> int:
+    """Which look at these test items this is, over all runs beside this one; a new one is written down there.
+
+    Evaluation counts it, for it shows the scores; the decision on the same answers is the same look.
+    """
     path, arm = recipe.run_folder.parent / "looks.jsonl", recipe.decision.candidate
     answered = [(i.id, a.text, a.error) for i in view.items if (a := view.answers.get((arm, i.id))) is not None]
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    look = looks.Look(looks.items_digest(i.id for i in view.items), artifacts.digest(answered), arm, recipe.name, now)
-    number, new = looks.after(looks.read(path.read_text(encoding="utf-8") if path.exists() else ""), look)
+    this = looks.Look(looks.items_digest(i.id for i in view.items), artifacts.digest(answered), arm, recipe.name, now)
+    number, new = looks.after(looks.read(path.read_text(encoding="utf-8") if path.exists() else ""), this)
     if new:
         with path.open("a", encoding="utf-8") as f:  # one short write, so two runs that end together both stay
-            f.write("\n" + json.dumps(asdict(look)) + "\n")
+            f.write("\n" + json.dumps(asdict(this)) + "\n")
     return number
 
 

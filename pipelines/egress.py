@@ -88,9 +88,10 @@ class Plan:
 
 
 def plan(
-    recipe: Recipe, who: str, destination: str, model: str, asked: Asked, known: set[str], prices: PriceList, limit: int
-) -> Plan:
-    """What putting these questions would mean. limit: the longest free answer, in tokens."""
+    recipe: Recipe, who: str, destination: str, model: str, asked: Asked, known: set[str], prices: PriceList, limit: int,
+    *, thinking: int = 0,
+) -> Plan:  # fmt: skip
+    """What putting these questions would mean. limit: the longest free answer, thinking: what may come before it, in tokens."""
     count, counted_by = token_counter(recipe)
     kept_back: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
@@ -108,7 +109,7 @@ def plan(
         kinds.update(found)
         size += sum(len(m["content"].encode()) for m in prompt)
         tokens.append(sum(count(m["content"]) for m in prompt))
-        answers.append(LABEL_TOKENS if item.choices else limit)
+        answers.append((LABEL_TOKENS if item.choices else limit) + thinking)
     each = [
         prices.usd(SimpleNamespace(prompt_tokens=t, completion_tokens=a)) for t, a in zip(tokens, answers, strict=True)
     ]

@@ -19,7 +19,7 @@ from evaluation.cost import capacity_of, usd_per_1k_at_full_use
 from evaluation.egress import kinds_in
 from evaluation.providers import openai_compatible, replay
 from evaluation.results import Answer, AnswerFile, Item, items, read_answers
-from pipelines import artifacts, audit, egress, judging, load_test, report_folder, retrieving, stages
+from pipelines import artifacts, audit, decide, egress, judging, load_test, report_folder, retrieving, stages
 from pipelines.progress import progress
 from pipelines.recipe import Api, Recipe
 from pipelines.stages import How, Made
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # what decides how the API is asked and not what it says: a raised budget must not throw answers away
 HOW_IT_IS_ASKED = ("budget_usd", "concurrency", "requests_per_minute", "timeout_s", "max_retries", "api_key_env")
 WITH_ADAPTER = ("tuned", "tuned_rag")
+ANSWERS = "answers"  # of a run folder: what was asked outside this process, by arm and key
 Prompt = tuple[ChatMessage, ...]
 Asked = list[tuple[Item, Prompt]]
 
@@ -43,12 +44,13 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     from pipelines.training import base
 
     settings = recipe.evaluation.model_dump(mode="json") | audit.settings(recipe)
-    settings |= {"judge": judging.settings(recipe), "review": None}
+    settings |= {"judge": judging.settings(recipe), "review": None, "candidate": recipe.decision.candidate}
     settings["egress"] = recipe.egress.model_dump(include={"sensitivity", "blocked_kinds"}, mode="json")
-    if settings["api"] is not None and recipe.evaluation.api is not None:
-        settings["api"]["base_url"] = _base_url(recipe.evaluation.api)
-        for how in HOW_IT_IS_ASKED:
-            settings["api"].pop(how)
+    for arm, asked in ({"api": settings["api"]} | settings["more_apis"]).items():
+        if (api := recipe.evaluation.endpoint(arm)) is not None:
+            asked["base_url"] = _base_url(api)
+            for how in HOW_IT_IS_ASKED:
+                asked.pop(how)
     return {
         "dataset": artifacts.need(stages.folder(recipe, "prepare"), "prepare").content_sha256,
         "adapter": artifacts.need(stages.folder(recipe, "train"), "train").content_sha256,
@@ -59,20 +61,13 @@ def inputs(recipe: Recipe) -> dict[str, str]:
 
 def dry_run(recipe: Recipe, how: How) -> list[egress.Plan]:
     """What `evaluate` would send and spend on the dataset as it is. Asks nobody and writes nothing."""
-    api = recipe.evaluation.api
-    if api is None or "api" not in recipe.evaluation.arms:
+    arms = [arm for arm in recipe.evaluation.arms if recipe.evaluation.endpoint(arm) is not None]
+    if not arms:
         return []
     artifacts.need(stages.folder(recipe, "prepare"), "prepare")
-    partial = stages.folder(recipe, "evaluate").with_name("report.partial")
     with TemporaryDirectory() as scratch:
         session = _Session(recipe, Path(scratch), how)
-        asked, known = session._asked("api"), set[str]()
-        if artifacts.read_manifest(stages.folder(recipe, "train")) is not None:
-            session.keys["api"] = session._key("api", asked)
-            file = partial / "raw" / session._file("api").name
-            stored = [*session._stored("api"), *(read_answers(file) if file.exists() else ())]
-            known = session.known({a.item: a for a in stored}, asked)
-        return [session.plan(api, asked, known)]
+        return [session.plan_of(arm) for arm in arms]
 
 
 def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
@@ -87,6 +82,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     shown = session.documents.by_arm(recipe.evaluation.arms)
     scored = summary.scores(session.items, found, recipe.evaluation.arms, shown)
     view = summary.View.of(session.items, found.values(), scored)
+    decide.look(recipe, view)
     judged = judging.measure(recipe, out, view, session.base, how)
     loaded = load_test.measure(recipe, out, session._asked, found, session.base, how)
     report_folder.write(
@@ -112,7 +108,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         "audit": audited,
         "judge": judged.facts,
         "retrieval": session.documents.write(out, recipe.evaluation.arms),
-        "prices": session.prices,
+        "prices": session.listed.get(recipe.decision.baseline, session.listed.get("api")),
+        "listed": session.listed,
     }
     errors = {
         arm: summary.error_counts(a.error for a in found.values() if a.arm == arm) for arm in recipe.evaluation.arms
@@ -140,7 +137,7 @@ class _Session:
         self.documents = retrieving.Documents(recipe, asked)
         self.items = self.documents.items
         self.keys: dict[str, str] = {}
-        self.prices: dict[str, Any] | None = None
+        self.listed: dict[str, dict[str, Any] | None] = {}  # arm → whose list price its answers have
         self.receipts: list[dict[str, Any]] = []
         self._model: LocalModel | None = None
         self._base: Base | None = None
@@ -169,6 +166,7 @@ class _Session:
     def ask(self, arm: str) -> None:
         asked = self._asked(arm)
         self.keys[arm] = self._key(arm, asked)
+        self._file(arm).parent.mkdir(exist_ok=True)
         file = AnswerFile(self._file(arm))
         for answer in self._stored(arm):
             if answer.item not in file.answers:
@@ -185,6 +183,10 @@ class _Session:
                     self._answer(arm, asked, known, file, update)
         finally:
             file.close()
+        api = self.recipe.evaluation.endpoint(arm)
+        if api is not None and not any(r.get("purpose") == self._purpose(arm) for r in self.receipts):
+            with egress.guard(self.recipe, self.how) as guard:  # an earlier command asked, and did not end
+                self.receipts.append({**guard.about(self._purpose(arm)).receipt(), "stand_in": api.is_stand_in})
 
     def known(self, answers: dict[str, Answer], asked: Asked) -> set[str]:
         """Items that are not asked again: a lost answer is, one that was refused or unreadable is an answer.
@@ -202,8 +204,11 @@ class _Session:
         return found
 
     def ask_dev(self) -> str | None:
-        """The tuned model's labels on dev, from which the routing threshold is chosen; kept in dev.jsonl. Their key, or None."""
-        if "tuned" not in self.recipe.evaluation.arms:
+        """The tuned model's labels on dev, from which the routing threshold is chosen; kept in dev.jsonl. Their key, or None.
+
+        Another candidate has no threshold: what is known of one arm's confidence does not hold for another's.
+        """
+        if self.recipe.decision.candidate != "tuned":
             return None
         dataset, last = stages.folder(self.recipe, "prepare"), stages.folder(self.recipe, "evaluate")
         asked = [(i, i.prompt) for i in items(read_rows(dataset, "dev"), _choices(self.train)) if i.choices]
@@ -233,9 +238,9 @@ class _Session:
             update(len(file.answers))
 
         settings = self.recipe.evaluation
-        if arm == "api":
-            assert settings.api is not None
-            self._ask_api(settings.api, asked, known, file, keep)
+        api = settings.endpoint(arm)
+        if api is not None:
+            self._ask_api(arm, api, asked, known, file, keep)
             return
         from evaluation.providers import local
 
@@ -251,17 +256,16 @@ class _Session:
                 keep=keep,
             )
 
-    def _ask_api(self, api: Api, asked: Asked, known: set[str], file: AnswerFile, keep: Any) -> None:
+    def _ask_api(self, arm: str, api: Api, asked: Asked, known: set[str], file: AnswerFile, keep: Any) -> None:
         prices = _prices(api)
-        self.prices = prices.describe()
         money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
-        egress.agree(self.plan(api, asked, known), self.recipe, self.how)
-        purpose = f"api {self.keys['api'][:12]}"
+        egress.agree(self.plan(arm, api, asked, known), self.recipe, self.how)
+        purpose = self._purpose(arm)
         with egress.guard(self.recipe, self.how) as guard:
             try:
-                with self._endpoint(api) as endpoint:
+                with self._endpoint(arm, api) as endpoint:
                     openai_compatible.answer(
-                        endpoint, "api", asked, known, prices, max_new_tokens=self.recipe.evaluation.max_new_tokens,
+                        endpoint, arm, asked, known, prices, max_new_tokens=self.recipe.evaluation.max_new_tokens,
                         already_spent_usd=sum(money, Decimal(0)), keep=keep, guard=guard, purpose=purpose,
                     )  # fmt: skip
             finally:
@@ -269,16 +273,29 @@ class _Session:
                 others = [r for r in self.receipts if r.get("purpose") != purpose]
                 self.receipts = [*others, {**guard.about(purpose).receipt(), "stand_in": api.is_stand_in}]
 
-    def plan(self, api: Api, asked: Asked, known: set[str]) -> egress.Plan:
+    def plan_of(self, arm: str) -> egress.Plan:
+        """What asking this API arm would mean now. What is answered is known once there is an adapter to compare with."""
+        api, asked, known = self.recipe.evaluation.endpoint(arm), self._asked(arm), set[str]()
+        assert api is not None
+        if artifacts.read_manifest(stages.folder(self.recipe, "train")) is not None:
+            self.keys[arm] = self._key(arm, asked)
+            file = self._file(arm)
+            stored = [*self._stored(arm), *(read_answers(file) if file.exists() else ())]
+            known = self.known({a.item: a for a in stored}, asked)
+        return self.plan(arm, api, asked, known)
+
+    def plan(self, arm: str, api: Api, asked: Asked, known: set[str]) -> egress.Plan:
         where, model = _base_url(api) or "http://localhost", api.model or "the untuned base model (stand-in)"
-        limit = self.recipe.evaluation.max_new_tokens
-        return egress.plan(self.recipe, "evaluate: arm api", where, model, asked, known, _prices(api), limit)
+        limit, who = self.recipe.evaluation.max_new_tokens, f"evaluate: arm {arm}"
+        prices = _prices(api)
+        return egress.plan(self.recipe, who, where, model, asked, known, prices, limit, thinking=api.thinking_tokens)
 
     @contextmanager
-    def _endpoint(self, api: Api) -> Iterator[Endpoint]:
+    def _endpoint(self, arm: str, api: Api) -> Iterator[Endpoint]:
         from evaluation.providers.openai_compatible import Endpoint
 
         base_url, name, key = _base_url(api), api.model or "", os.environ.get(api.api_key_env, "")
+        section = "evaluation.api" if arm == "api" else f"evaluation.more_apis.{arm}"
         common = Endpoint(
             base_url or "",
             name,
@@ -290,11 +307,15 @@ class _Session:
             max_retries=api.max_retries,
             budget_usd=api.budget_usd,
             label_mode=api.label_mode,
+            limit_as=api.limit_as,
+            thinking_tokens=api.thinking_tokens,
+            request=api.request,
+            section=section,
         )
         if base_url is not None:
             if not key:
                 raise UserError(
-                    f"{api.api_key_env} is not set; evaluation.api.api_key_env names it as the variable with the key."
+                    f"{api.api_key_env} is not set; {section}.api_key_env names it as the variable with the key."
                 )
             yield common
             return
@@ -306,9 +327,8 @@ class _Session:
 
     def _asked(self, arm: str) -> Asked:
         settings = self.recipe.evaluation
-        number = {"few_shot": settings.few_shot_examples, "api": settings.api.examples if settings.api else 0}.get(
-            arm, 0
-        )
+        api = settings.endpoint(arm)
+        number = api.examples if api is not None else settings.few_shot_examples if arm == "few_shot" else 0
         shown = {
             item.task: examples.choose(
                 self.train,
@@ -324,15 +344,17 @@ class _Session:
     def _key(self, arm: str, asked: Asked) -> str:
         """What an arm's answers depend on: answers with the same key can be used again."""
         settings, chosen = self.recipe.evaluation, inputs(self.recipe)
-        who: Any = [chosen["base"], self.recipe.training.precision, chosen["adapter"] if arm in WITH_ADAPTER else None]
-        if arm == "api" and settings.api is not None:
-            who = [
-                _base_url(settings.api),
-                settings.api.model,
-                settings.api.streaming,
-                chosen["base"],
-            ]
-        return artifacts.digest([who, settings.max_new_tokens, settings.batch_size, [(i.id, p) for i, p in asked]])
+        who: Any = [
+            chosen["base"],
+            self.recipe.training.precision,
+            settings.batch_size,
+            chosen["adapter"] if arm in WITH_ADAPTER else None,
+        ]
+        if (api := settings.endpoint(arm)) is not None:
+            stand_in = chosen["base"] if api.is_stand_in else None
+            request = [api.limit_as, api.thinking_tokens, api.request]
+            who = [_base_url(api), api.model, api.streaming, api.label_mode, request, stand_in]
+        return artifacts.digest([who, settings.max_new_tokens, [(i.id, p) for i, p in asked]])
 
     def _stored(self, arm: str) -> list[Answer]:
         """The last report's answers of this arm, where they were given to the same questions by the same model."""
@@ -341,28 +363,38 @@ class _Session:
         if manifest is None or manifest.facts.get("arms", {}).get(arm) != self.keys[arm]:
             return []
         stored = [a for a in report_folder.read_answers(last) if a.arm == arm]
-        if arm == "api":
-            assert self.recipe.evaluation.api is not None
-            self.prices = manifest.facts.get("prices")
-            self.receipts = json.loads((last / "egress.json").read_text())
-            return self._priced(self.recipe.evaluation.api, stored)
+        if self.recipe.evaluation.endpoint(arm) is not None:
+            receipts = json.loads((last / "egress.json").read_text())
+            self.receipts += [r for r in receipts if r.get("purpose") == self._purpose(arm)]
         return stored
 
-    def _priced(self, api: Api, stored: list[Answer]) -> list[Answer]:
+    def _purpose(self, arm: str) -> str:
+        """Under what the guard's ledger holds an arm's requests."""
+        return f"{arm} {self.keys[arm][:12]}"
+
+    def _priced(self, arm: str, api: Api, stored: list[Answer]) -> list[Answer]:
         """Stored answers under the recipe's prices: another list prices them anew, and nobody is asked."""
-        before = {k: (self.prices or {}).get(k) for k in ("provider", "model")}
-        chosen = {k: getattr(api.price_as, k, None) for k in before}
-        if before == chosen:
+        chosen = (getattr(api.price_as, "provider", None), getattr(api.price_as, "model", None))
+        same = [a.prices for a in stored if a.prices and (a.prices.get("provider"), a.prices.get("model")) == chosen]
+        if len(same) == sum(a.prices is not None for a in stored):
+            self.listed[arm] = same[0] if same else None
             return stored
         prices = _prices(api)
-        self.prices = prices.describe()
+        self.listed[arm] = prices.describe()
         return replay.priced_anew(stored, prices)
 
     def _file(self, arm: str) -> Path:
-        return self.out / "raw" / f"{arm}-{self.keys[arm][:12]}.jsonl"
+        """Where an arm's answers are written as they come; what was paid for stays when other settings change."""
+        is_paid = self.recipe.evaluation.endpoint(arm) is not None
+        folder = self.recipe.run_folder / ANSWERS if is_paid else self.out / "raw"
+        return folder / f"{arm}-{self.keys[arm][:12]}.jsonl"
 
     def answers(self) -> dict[tuple[str, str], Answer]:
-        return {(a.arm, a.item): a for arm in self.keys for a in read_answers(self._file(arm))}
+        found: list[Answer] = []
+        for arm in self.keys:
+            stored, api = list(read_answers(self._file(arm))), self.recipe.evaluation.endpoint(arm)
+            found += self._priced(arm, api, stored) if api is not None else stored
+        return {(a.arm, a.item): a for a in found}
 
     def record_golden(self) -> None:
         from pipelines.serving import golden
@@ -430,7 +462,7 @@ def arm_metrics(
                 row["prompt_tokens"],
                 row["completion_tokens"],
             )
-            if row["arm"] == "api":
+            if row["usd_per_request"] is not None:
                 price = 1000 * Decimal(row["usd_per_request"]) if row["usd_per_request"] else None
             else:
                 price = usd_per_1k_at_full_use(capacity_of(row["busy_ms"]), usd_per_hour=usd_per_hour)
@@ -463,12 +495,10 @@ def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View, ses
             model_id = tracked.logged_model(
                 f"{recipe.name}-adapter", "peft-adapter", facts, stages.folder(recipe, "train"), adapter.content_sha256
             )
-        elif arm == "api" and settings.api is not None:
-            params |= {"stand_in": settings.api.is_stand_in, "model": settings.api.model or "stand-in: untuned base"}
-            name = "api-stand-in" if settings.api.is_stand_in else "api"
-            model_id = tracked.logged_model(
-                name, "managed-api", params, None, f"api {settings.api.base_url} {settings.api.model}"
-            )
+        elif (api := settings.endpoint(arm)) is not None:
+            params |= {"stand_in": api.is_stand_in, "model": api.model or "stand-in: untuned base"}
+            name = "api-stand-in" if api.is_stand_in else arm
+            model_id = tracked.logged_model(name, "managed-api", params, None, f"{arm} {api.base_url} {api.model}")
         run_id = tracked.arm(arm, params, values)
         if model_id is not None:
             tracked.model_metrics(run_id, model_id, values, digest)

@@ -250,9 +250,27 @@ class Api(Section):
     passages: int = Field(
         default=0, ge=0, le=20, description="Passages of the documents it is shown; local_only ones never"
     )
+    limit_as: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens",
+        description="Field that holds the longest answer; newer OpenAI models know the second only",
+    )
+    thinking_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Added to the longest answer: what the model may spend on thinking first; it is billed",
+    )
+    request: dict[str, str | int | float | bool | None] = Field(
+        default={},
+        description="Further fields of each request, such as `store: false`; null leaves one out (`temperature: null`)",
+    )
 
     @model_validator(mode="after")
     def _named(self) -> Api:
+        taken = sorted(
+            {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"} & set(self.request)
+        )
+        if taken:
+            raise ValueError(f"request sets {taken[0]!r}, which has a setting of its own")
         if self.label_mode != "chat" and self.examples:
             raise ValueError(f"label_mode {self.label_mode} takes no examples; set examples to 0")
         if self.base_url is not None and self.model is None:
@@ -286,7 +304,8 @@ class Egress(Section):
     confirmed: bool = Field(default=False, description="Send without --yes; calls to this machine itself need neither")
 
 
-ArmName = Literal["base", "few_shot", "rag", "tuned", "tuned_rag", "api"]
+LOCAL_ARMS = ("base", "few_shot", "rag", "tuned", "tuned_rag")
+ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
 
 
 class Leaks(Section):
@@ -484,6 +503,9 @@ class Evaluation(Section):
         default=6, ge=1, le=64, description="Prompts recorded for the parity check at promotion"
     )
     api: Api | None = Field(default=None, description="The managed API, or its stand-in")
+    more_apis: dict[ArmName, Api] = Field(
+        default={}, description="Further arms by name: another managed model, or an open one at a serverless provider"
+    )
     leaks: Leaks | None = Field(
         default=Leaks(), description="Privacy audit of the adapter; null leaves it out, canaries included"
     )
@@ -496,10 +518,22 @@ class Evaluation(Section):
     def _api_given(self) -> Evaluation:
         if "api" in self.arms and self.api is None:
             raise ValueError("arms has api, but the section `api` is missing")
+        for name, more in self.more_apis.items():
+            if name in (*LOCAL_ARMS, "api"):
+                raise ValueError(f"more_apis has {name!r}, which is the name of another arm")
+            if more.is_stand_in:
+                raise ValueError(f"more_apis.{name} needs base_url: only the arm api has a stand-in")
+        unknown = sorted(set(self.arms) - {*LOCAL_ARMS, "api", *self.more_apis})
+        if unknown:
+            raise ValueError(f"arms has {unknown[0]!r}; known are {[*LOCAL_ARMS, 'api', *self.more_apis]}")
         for server in self.load.servers if self.load is not None else ():
             if server.arm not in self.arms:
                 raise ValueError(f"load.servers has arm {server.arm!r}, but arms is {list(self.arms)}")
         return self
+
+    def endpoint(self, arm: str) -> Api | None:
+        """How an arm outside this process is asked; None for a local one."""
+        return self.api if arm == "api" else self.more_apis.get(arm)
 
 
 class Owned(Section):
@@ -660,7 +694,9 @@ class Routing(Section):
 
 
 class Decision(Section):
-    candidate: ArmName = Field(default="tuned", description="Arm that would replace the baseline")
+    candidate: Literal["tuned", "tuned_rag"] = Field(
+        default="tuned", description="Arm that would replace the baseline: only the tuned model is ever served"
+    )
     baseline: ArmName = Field(default="api", description="Arm that is paid for today")
     ratio: float = Field(
         default=0.9, gt=0, le=1, description="Non-inferior means at least this share of the baseline's quality"
@@ -730,13 +766,19 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Recipe:
-        for what, names in (("sources", [s.name for s in self.sources]), ("tasks", [t.kind for t in self.tasks])):
+        for what, names in (
+            ("sources", [s.name for s in self.sources]),
+            ("tasks", [t.kind for t in self.tasks]),
+            ("evaluation.arms", [str(a) for a in self.evaluation.arms]),
+        ):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"{what} has {twice[0]!r} twice; names must differ")
         for arm in (self.decision.candidate, self.decision.baseline):
             if arm not in self.evaluation.arms:
                 raise ValueError(f"decision compares {arm!r}, but evaluation.arms is {list(self.evaluation.arms)}")
+        if self.decision.candidate == self.decision.baseline:
+            raise ValueError(f"decision compares {self.decision.candidate!r} with itself; set baseline to another arm")
         return self
 
     @model_validator(mode="after")
@@ -756,12 +798,14 @@ class Recipe(Section):
     @property
     def judged_by_its_own(self) -> frozenset[str]:
         """The sides (candidate, baseline) whose model is of the judge's family. Raises JudgeError where that is refused."""
-        judge, api = self.evaluation.judge, self.evaluation.api
+        judge = self.evaluation.judge
         if judge is None:
             return frozenset()
         sides = {"candidate": self.decision.candidate, "baseline": self.decision.baseline}
-        paid = (api.model if api is not None else None) or self.model.id
-        arms = {side: paid if arm == "api" else self.model.id for side, arm in sides.items()}
+        arms = {
+            side: (api.model if (api := self.evaluation.endpoint(arm)) is not None else None) or self.model.id
+            for side, arm in sides.items()
+        }
         return refuse_own_family(self.judge_model, arms, judge.families, allowed=judge.allow_same_family)
 
     @property

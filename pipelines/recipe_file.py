@@ -202,9 +202,8 @@ def _is_gate(metric: str) -> bool:
 
 def _no_documents(path: Path, data: Any, recipe: Recipe) -> list[str]:
     """Arms that are shown passages need a source whose reader gives documents."""
-    api = recipe.evaluation.api
-    shown = {"rag", "tuned_rag", *(["api"] if api is not None and api.passages else [])}
-    arms = [a for a in recipe.evaluation.arms if a in shown]
+    asked = {arm: recipe.evaluation.endpoint(arm) for arm in recipe.evaluation.arms}
+    arms = [a for a, api in asked.items() if a in ("rag", "tuned_rag") or (api is not None and api.passages)]
     readers = set(plugins.names("data_prep.sources"))
     kinds = [plugins.module("data_prep.sources", s.kind).KIND for s in recipe.sources if s.kind in readers]
     if not arms or "document" in kinds:

@@ -44,7 +44,8 @@ class Documents:
         settings = self._settings
         if arm in retrieval.ARMS:
             return settings.passages
-        return settings.api.passages if arm == "api" and settings.api is not None else 0
+        api = settings.endpoint(arm)
+        return api.passages if api is not None else 0
 
     @cached_property
     def _index(self) -> retrieval.Index:
@@ -57,7 +58,11 @@ class Documents:
     def shown(self, arm: str) -> dict[str, Shown]:
         """Item → what the arm is shown, worked examples aside. The API is outside the house, a stand-in for it as well."""
         if arm not in self._told:
-            number, chars, outside = self.number(arm), self._settings.passage_chars, arm == "api"
+            number, chars, outside = (
+                self.number(arm),
+                self._settings.passage_chars,
+                self._settings.endpoint(arm) is not None,
+            )
             self._told[arm] = {
                 i.id: retrieval.shown(i, self._index, number=number, max_chars=chars, outside=outside)
                 if number

@@ -60,6 +60,15 @@ class Endpoint:
     budget_usd: Decimal = Decimal(5)
     first_wait_s: float = 0.5
     label_mode: Literal["chat", "decisions", "systemone"] = "chat"
+    limit_as: str = "max_tokens"
+    thinking_tokens: int = 0  # added to the longest answer
+    request: dict[str, str | int | float | bool | None] = field(default_factory=dict)  # None leaves a field out
+    section: str = "evaluation.api"  # where a recipe sets this, for what errors say
+
+    def sampling(self, limit: int) -> dict[str, Any]:
+        """The fields of a request beside model and messages."""
+        fields = {self.limit_as: limit, "temperature": 0, **self.request}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +243,7 @@ class _Caller:
                 stopped=self.stopped,
             )  # fmt: skip
         except BudgetError as e:
-            setting = "--budget-usd" if e.whole_run else "evaluation.api.budget_usd"
+            setting = "--budget-usd" if e.whole_run else f"{self.endpoint.section}.budget_usd"
             whole = "the whole run" if e.whole_run else f"arm {self.arm}"
             self._stop(
                 ApiError(
@@ -250,7 +259,7 @@ class _Caller:
         return self.prices.usd(usage) or Decimal(0)
 
     def _limit(self, item: Item) -> int:
-        return LABEL_TOKENS if item.choices else self.max_new_tokens
+        return (LABEL_TOKENS if item.choices else self.max_new_tokens) + self.endpoint.thinking_tokens
 
     def _wait_for_slot(self) -> None:
         if self.endpoint.requests_per_minute is None:
@@ -275,8 +284,8 @@ class _Caller:
         return reply
 
     def _request(self, item: Item, prompt: Prompt) -> dict[str, Any]:
-        limit = self._limit(item)
-        return {"model": self.endpoint.model, "messages": list(prompt), "max_tokens": limit, "temperature": 0}
+        sampling = self.endpoint.sampling(self._limit(item))
+        return {"model": self.endpoint.model, "messages": list(prompt), **sampling}
 
     def _post(self, path: str, body: dict[str, Any], call: Call) -> dict[str, Any]:
         import httpx2
@@ -348,7 +357,7 @@ class _Caller:
         status = "answered" if error is None else error
         presumed += self.guard.ended(call, status, usd, may_be_billed=True, model=reply.model, response_id=reply.id)
         mode = self.endpoint.label_mode if item.choices else "chat"
-        sampling = {"max_tokens": self._limit(item), "temperature": 0} if mode == "chat" else {}
+        sampling = self.endpoint.sampling(self._limit(item)) if mode == "chat" else {}
         return Answer(
             item.id, self.arm, text or None, error,
             said=said if item.choices else None,
@@ -404,12 +413,10 @@ class _Caller:
         """What an HTTP status other than 200 means."""
         where, status = self.endpoint.base_url, e.status_code
         if status in (401, 403):
-            stop = f"{where} refuses the key (HTTP {status}). Set the variable named in evaluation.api.api_key_env."
+            stop = f"{where} refuses the key (HTTP {status}). Set the variable named in {self.endpoint.section}.api_key_env."
             return _Fault("key_refused", stop=ApiError(stop))
         if status == 404:
-            stop = (
-                f"{where} has no model {self.endpoint.model!r} (HTTP 404: {_short(e)}). Correct evaluation.api.model."
-            )
+            stop = f"{where} has no model {self.endpoint.model!r} (HTTP 404: {_short(e)}). Correct {self.endpoint.section}.model."
             return _Fault("no_model", stop=ApiError(stop))
         if status == 402 or (status == 429 and "insufficient_quota" in _short(e)):
             return _Fault("no_credit", stop=ApiError(f"{where} has no credit left (HTTP {status}: {_short(e)})."))

@@ -163,9 +163,14 @@ def test_a_hostile_answer_stays_between_its_marks(text: str) -> None:
             assert control not in seen.whole
 
 
+def _plain(text: str) -> bool:
+    return "<s>" not in text  # a chat template's mark, which is broken on purpose
+
+
 @settings(deadline=None, max_examples=60)
 @given(
-    st.text(alphabet="<>end answrB0123456789abcdf\n", max_size=120), st.text(alphabet="<>end answrB012\n", max_size=60)
+    st.text(alphabet="<>end answrB0123456789abcdf\n", max_size=120).filter(_plain),
+    st.text(alphabet="<>end answrB012\n", max_size=60).filter(_plain),
 )
 def test_no_text_can_end_its_own_marks(candidate: str, baseline: str) -> None:
     asked = questions([pair(0, candidate, baseline)], max_chars=10_000, is_local=True)

@@ -286,3 +286,16 @@ def test_labels_are_read_as_words() -> None:
 def test_a_model_without_a_price_is_an_error_before_anything_is_asked() -> None:
     with pytest.raises(PriceError, match="knows no price of openai/no-such-model"):
         price_list("openai", "no-such-model")
+
+
+def test_a_request_is_fitted_to_what_a_model_knows() -> None:
+    changes: dict[str, Any] = {
+        "limit_as": "max_completion_tokens", "thinking_tokens": 500, "request": {"temperature": None, "store": False},
+    }  # fmt: skip
+    with server({"text": "billing"}) as (endpoint, http):
+        (made,), _ = ask(replace(endpoint, **changes), items(1))
+    body = http.bodies[0]
+    assert (body["max_completion_tokens"], body["store"]) == (524, False)
+    assert not {"max_tokens", "temperature"} & set(body)
+    assert made.parameters is not None
+    assert made.parameters["max_completion_tokens"] == 524

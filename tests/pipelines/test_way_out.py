@@ -116,6 +116,9 @@ def test_a_budget_stops_offline_too_and_a_raised_one_or_another_price_list_asks_
         assert "attempts to leave refused" in stopped.stderr
         assert server.requests == 2  # the second begins at 0.00027 USD
         copied.edit("budget_usd: 0.0005", "budget_usd: 1")
+        copied.edit(
+            "golden_prompts: 2", "golden_prompts: 1"
+        )  # another setting begins the report anew, not what was paid for
         done = copied.freehold("evaluate", "desk.yaml", OPENAI_API_KEY="key")
         assert done.returncode == 0, done.stderr[-2000:]
         assert server.requests == items, "what was paid for is not asked again"
@@ -134,3 +137,29 @@ def test_a_budget_stops_offline_too_and_a_raised_one_or_another_price_list_asks_
     timings = [json.loads(line) for line in (copied.run_folder / "report" / "timings.jsonl").read_text().splitlines()]
     assert all(t["asked_at"] for t in timings)
     assert {t["prices"]["model"] for t in timings if t["arm"] == "api"} == {"gpt-4o"}
+
+
+def test_two_apis_are_two_arms_with_prices_of_their_own(copied: Workspace) -> None:
+    items = copied.manifest("report")["counts"]["items"]
+    with listening() as first, listening() as second:
+        with_api(
+            copied,
+            f"api: {{base_url: '{first.url}', model: m, price_as: {{provider: openai, model: gpt-4o-mini}}}}\n"
+            f"  more_apis: {{open_model: {{base_url: '{second.url}', model: n, price_as: {{provider: openai, model: gpt-4o}}}}}}",
+        )
+        copied.edit("arms: [base, few_shot, tuned, api]", "arms: [base, tuned, api, open_model]")
+        copied.edit("baseline: api", "baseline: open_model")
+        done = copied.freehold("run", "desk.yaml", OPENAI_API_KEY="key")
+        assert done.returncode in (0, 3, 4), done.stderr[-2000:]
+        assert (first.requests, second.requests) == (items, items)
+        assert b'"model":"n"' in second.received.replace(b": ", b":")
+        again = copied.freehold("run", "desk.yaml", "--replay", OPENAI_API_KEY="key")
+        assert again.returncode == done.returncode, again.stderr[-2000:]
+        assert (first.requests, second.requests) == (items, items)
+    receipts = json.loads((copied.run_folder / "report" / "egress.json").read_text())
+    assert [r["purpose"].split()[0] for r in receipts] == ["api", "open_model"]
+    speed = json.loads((copied.run_folder / "report" / "speed.json").read_text())
+    usd = {s["arm"]: Decimal(s["usd_per_request"]) for s in speed if s["usd_per_request"] is not None}
+    assert usd == {"api": Decimal("0.00027"), "open_model": Decimal("0.0045")}
+    decision = json.loads((copied.run_folder / "decision" / "decision.json").read_text())
+    assert decision["gates"]["baseline"] == "open_model"
