@@ -156,12 +156,14 @@ def _served(recipe: Recipe, adapters: list[str]) -> list[str]:
 
 
 def execute(subject: str, runs: Path, how: How) -> list[dict[str, Any]]:
-    """Write tombstones, rebuild every dataset that held the subject, mark its adapters, and certify each."""
+    """Write tombstones, rebuild every dataset that held the subject, erase what evaluation kept of its rows, mark its
+    adapters, and certify each."""
     certificates = []
     for recipe, path, traces in find(subject, runs):
         when = datetime.now(UTC).isoformat(timespec="seconds")
         with artifacts.locked(recipe.run_folder):
             tombstones.add(recipe.run_folder, traces.subjects, when)
+            erased = _erase(recipe, set(traces.records))
         before = artifacts.need(stages.folder(recipe, "prepare"), "prepare")
         outcome = stages.run("prepare", recipe, stages.How(path, on_event=how.on_event))
         left = _traces(recipe, set(traces.subjects))
@@ -172,17 +174,58 @@ def execute(subject: str, runs: Path, how: How) -> list[dict[str, Any]]:
 
         marked = mark_forgotten(recipe, traces.adapters, when)
         certificates.append(
-            _certify(recipe, traces, marked, before.content_sha256, outcome.manifest.content_sha256, when)
+            _certify(recipe, traces, marked, erased, before.content_sha256, outcome.manifest.content_sha256, when)
         )
     return certificates
 
 
-def _certify(recipe: Recipe, traces: Traces, marked: list[str], before: str, after: str, when: str) -> dict[str, Any]:
+def _erase(recipe: Recipe, records: set[str]) -> list[str]:
+    """Take the records' rows out of what evaluation kept. Returns what was erased.
+
+    Stored answers lose their lines; a report, a decision or a review sheet that shows one of the rows goes whole, for its
+    hash would no longer fit, and with it the pages that MLflow holds.
+    """
+    from evaluation.results import read_answers
+    from pipelines.evaluate import ANSWERS
+    from pipelines.tracking import remove_pages
+
+    folders = [recipe.run_folder / "dataset", *sorted((recipe.run_folder / ARCHIVE).glob("*"))]
+    held = [r for folder in folders for r in _table(folder, "lineage") if r["record"] in records]
+    rows = {r["row"] for r in held}
+    erased = []
+    for path in sorted((recipe.run_folder / ANSWERS).glob("*.jsonl")):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if any(a.item in rows for a in read_answers(path)):
+            artifacts.write_text(path, "".join(line for line in lines if json.loads(line).get("item") not in rows))
+            erased.append(f"{ANSWERS}/{path.name}: lines of these rows")
+    report = stages.folder(recipe, "evaluate")
+    asked = (
+        (report / "items.jsonl").read_text(encoding="utf-8").splitlines() if (report / "items.jsonl").exists() else []
+    )
+    shown = any(json.loads(line)["id"] in rows for line in asked)
+    if any(r["split"] == "test" for r in held):  # a report of any time may show it
+        erased += [f"MLflow: {page}" for page in remove_pages(recipe)]
+    for stage in ("evaluate", "decide"):
+        folder = stages.folder(recipe, stage)
+        for path in (folder, folder.with_name(folder.name + ".partial")):
+            if path.exists() and (shown or path.name.endswith(".partial")):
+                shutil.rmtree(path)
+                erased.append(f"{path.name}/")
+    if shown and (review := recipe.run_folder / "review").exists():
+        shutil.rmtree(review)
+        erased.append("review/")
+    return erased
+
+
+def _certify(
+    recipe: Recipe, traces: Traces, marked: list[str], erased: list[str], before: str, after: str, when: str
+) -> dict[str, Any]:
     certificate = {
         "kind": "certificate of erasure",
         "when": when,
         **asdict(traces),
         "marked": marked,
+        "erased": erased,
         "records": len(traces.records),
         "rows": len(traces.rows),
         "dataset_before": before,

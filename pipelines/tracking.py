@@ -25,6 +25,7 @@ os.environ.setdefault(
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool"
 )  # the default pool loses writes on sqlite under load
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+PAGES = ("report.html", "report.md")  # artifacts that show examples
 MAX_PARAM = 6000  # characters MLflow stores of a parameter
 
 
@@ -272,6 +273,27 @@ def mark_forgotten(recipe: Recipe, adapters: Iterable[str], when: str) -> list[s
                 f"MLflow at {_without_password(store.uri)}: cannot mark {adapter[:12]}: {e.message[:200]}"
             ) from e
     return marked
+
+
+def remove_pages(recipe: Recipe) -> list[str]:
+    """Delete the reports among the runs' artifacts, for they show examples. Returns their paths, run first."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    store, removed = Store(recipe), []
+    for run_id in sorted(set(run_ids(recipe).values())):
+        try:
+            kept = [a.path for a in store.client.list_artifacts(run_id) if Path(a.path).name in PAGES]
+            repository = get_artifact_repository(store.client.get_run(run_id).info.artifact_uri)
+            for path in kept:
+                repository.delete_artifacts(path)
+                removed.append(f"{run_id}/{path}")
+        except (MlflowException, NotImplementedError) as e:
+            raise UserError(
+                f"MLflow at {_without_password(store.uri)}: cannot delete the report of run {run_id} ({str(e)[:200]})."
+                " Delete it there, then run the same command again."
+            ) from e
+    return removed
 
 
 def run_ids(recipe: Recipe) -> dict[str, str]:

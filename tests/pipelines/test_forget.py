@@ -60,6 +60,32 @@ def test_executing_rebuilds_without_the_person_marks_the_adapter_and_certifies(c
     assert rows_of(copied, "desk:4") == []
 
 
+def test_a_person_who_was_asked_about_leaves_answers_report_and_mlflow(copied: Workspace) -> None:
+    from mlflow import MlflowClient
+
+    items = [json.loads(line) for line in (copied.run_folder / "report" / "items.jsonl").read_text().splitlines()]
+    record = next(
+        r
+        for n in range(60)
+        if rows_of(copied, r := f"desk:{n + 1}") and set(rows_of(copied, r)) & {i["id"] for i in items}
+    )
+    theirs, number = set(rows_of(copied, record)), int(record.partition(":")[2]) - 1
+    (stored,) = (copied.run_folder / "answers").glob("api-*.jsonl")
+    before = len(stored.read_text().splitlines())
+    state = json.loads((copied.run_folder / "tracking.json").read_text())
+    client = MlflowClient(tracking_uri=state["uri"])
+    assert "report.html" in [a.path for run in set(state["runs"].values()) for a in client.list_artifacts(run)]
+    (done,) = forget(copied, f"c{number}@mail.example", "--execute", MLFLOW_TRACKING_URI=state["uri"])["found"]  # type: ignore[misc]
+    assert not (copied.run_folder / "report").exists()
+    assert not (copied.run_folder / "decision").exists()
+    lines = [json.loads(line) for line in stored.read_text().splitlines()]
+    assert 0 < len(lines) < before
+    assert not {line.get("item") for line in lines} & theirs
+    pages = [a.path for run in set(state["runs"].values()) for a in client.list_artifacts(run)]
+    assert not {"report.html", "report.md"} & set(pages)
+    assert {e.partition(":")[0].rstrip("/") for e in done["erased"]} >= {"report", "decision", "MLflow"}
+
+
 def test_without_a_run_or_a_recipe_the_error_says_so(workspace: Workspace, copied: Workspace) -> None:
     nothing = workspace.freehold("forget", "c3@mail.example", "--runs", "export")
     assert nothing.returncode == 2
