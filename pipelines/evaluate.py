@@ -310,6 +310,7 @@ class _Session:
             limit_as=api.limit_as,
             thinking_tokens=api.thinking_tokens,
             request=api.request,
+            vendor=api.vendor,
             section=section,
         )
         if base_url is not None:
@@ -353,7 +354,7 @@ class _Session:
         if (api := settings.endpoint(arm)) is not None:
             stand_in = chosen["base"] if api.is_stand_in else None
             request = [api.limit_as, api.thinking_tokens, api.request]
-            who = [_base_url(api), api.model, api.streaming, api.label_mode, request, stand_in]
+            who = [_base_url(api), api.vendor, api.model, api.streaming, api.label_mode, request, stand_in]
         return artifacts.digest([who, settings.max_new_tokens, [(i.id, p) for i, p in asked]])
 
     def _stored(self, arm: str) -> list[Answer]:

@@ -231,6 +231,11 @@ class Api(Section):
         description="OpenAI-compatible endpoint; none: a stand-in with the untuned base model is started on loopback",
     )
     base_url_env: EnvName | None = Field(default=None, description="Environment variable that overrides base_url")
+    vendor: str | None = Field(
+        default=None,
+        description="A provider that speaks another protocol than OpenAI's, by its name in any-llm (extra [providers]), such as"
+        " anthropic; base_url stays the only place it may call",
+    )
     model: str | None = Field(default=None, description="Model id to ask for")
     api_key_env: EnvName = Field(default="OPENAI_API_KEY", description="Environment variable with the key")
     price_as: Price | None = Field(
@@ -271,6 +276,8 @@ class Api(Section):
         )
         if taken:
             raise ValueError(f"request sets {taken[0]!r}, which has a setting of its own")
+        if self.vendor is not None and (self.base_url is None or self.label_mode != "chat" or self.streaming):
+            raise ValueError(f"vendor {self.vendor} needs base_url, label_mode chat, and no streaming")
         if self.label_mode != "chat" and self.examples:
             raise ValueError(f"label_mode {self.label_mode} takes no examples; set examples to 0")
         if self.base_url is not None and self.model is None:

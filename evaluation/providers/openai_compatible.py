@@ -63,6 +63,7 @@ class Endpoint:
     limit_as: str = "max_tokens"
     thinking_tokens: int = 0  # added to the longest answer
     request: dict[str, str | int | float | bool | None] = field(default_factory=dict)  # None leaves a field out
+    vendor: str | None = None  # a provider of another protocol, asked through the extra [providers]
     section: str = "evaluation.api"  # where a recipe sets this, for what errors say
 
     def sampling(self, limit: int) -> dict[str, Any]:
@@ -72,7 +73,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reply:
+class Reply:
     text: str | None
     usage: dict[str, Any] | None
     model: str | None
@@ -83,7 +84,7 @@ class _Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
+class Fault:
     """What went wrong with one attempt. wait_s None: another attempt is useless. stop: no other item fares better."""
 
     status: str
@@ -116,7 +117,12 @@ def answer(
     """
     guard = guard or Guard()
     guard.policy.check(endpoint.base_url)
-    caller = _Caller(endpoint, arm, prices, max_new_tokens, guard, purpose or arm)
+    made: type[Caller] = Caller
+    if endpoint.vendor is not None:
+        from evaluation.providers.any_llm import AnyLlmCaller
+
+        made = AnyLlmCaller
+    caller = made(endpoint, arm, prices, max_new_tokens, guard, purpose or arm)
     guard.open_purse(caller.purpose, endpoint.budget_usd, at_least=already_spent_usd)
     left = [(item, prompt) for item, prompt in asked if item.id not in known]
     with caller.client:
@@ -125,7 +131,7 @@ def answer(
 
 
 def _ask_all(
-    caller: _Caller, waiting: Iterator[tuple[Item, Prompt, dict[str, int]]], keep: Callable[[Answer], None]
+    caller: Caller, waiting: Iterator[tuple[Item, Prompt, dict[str, int]]], keep: Callable[[Answer], None]
 ) -> None:
     """Keep every answer that comes, also where the run must stop: those under way are paid for."""
     failure: BaseException | None = None
@@ -160,21 +166,15 @@ def _ask_all(
         raise failure or caller.failure or AssertionError
 
 
-class _Caller:
+class Caller:
+    """One arm's requests: what may leave, retries, faults, prices. A provider of another protocol overrides `_connect` and `_once`."""
+
     def __init__(
         self, endpoint: Endpoint, arm: str, prices: PriceList, max_new_tokens: int, guard: Guard, purpose: str
     ) -> None:
-        from openai import OpenAI
-
-        from evaluation.transport import GuardedClient
-
         self.endpoint, self.arm, self.prices, self.max_new_tokens = endpoint, arm, prices, max_new_tokens
         self.guard, self.purpose, self.described = guard, purpose, prices.describe()
-        through = GuardedClient(
-            endpoint.base_url, guard, timeout_s=endpoint.timeout_s, most_bytes=MOST_BYTES,
-            connections=endpoint.concurrency,
-        )  # fmt: skip
-        self.client = OpenAI(base_url=endpoint.base_url, api_key=endpoint.key, max_retries=0, http_client=through)
+        self.client = self._connect()
         self.egress = guard.about(purpose)
         self.egress.destination = endpoint.base_url
         self.stopped = threading.Event()
@@ -182,6 +182,19 @@ class _Caller:
         self._lock = threading.Lock()
         self._next_slot = 0.0
         self._refused = 0
+
+    def _connect(self) -> Any:
+        """The client, a context manager."""
+        from openai import OpenAI
+
+        from evaluation.transport import GuardedClient
+
+        endpoint = self.endpoint
+        through = GuardedClient(
+            endpoint.base_url, self.guard, timeout_s=endpoint.timeout_s, most_bytes=MOST_BYTES,
+            connections=endpoint.concurrency,
+        )  # fmt: skip
+        return OpenAI(base_url=endpoint.base_url, api_key=endpoint.key, max_retries=0, http_client=through)
 
     def may_leave(
         self, left: Sequence[tuple[Item, Prompt]], keep: Callable[[Answer], None]
@@ -270,13 +283,13 @@ class _Caller:
             self._next_slot = slot + 60 / self.endpoint.requests_per_minute
         self.stopped.wait(slot - now)
 
-    def _once(self, item: Item, prompt: Prompt, call: Call) -> _Reply:
+    def _once(self, item: Item, prompt: Prompt, call: Call) -> Reply:
         if item.choices and self.endpoint.label_mode != "chat":
             reply = self._typed(item, prompt, call)
         elif self.endpoint.streaming:
             reply = self._streamed(self._request(item, prompt), call)
         else:
-            reply = _chat_reply(self._post("/chat/completions", self._request(item, prompt), call))
+            reply = chat_reply(self._post("/chat/completions", self._request(item, prompt), call))
         if self.guard.is_repeated(call, reply.id):
             from evaluation.transport import ResponseError
 
@@ -298,7 +311,7 @@ class _Caller:
             raise TypeError(f"the server answered with {type(found).__name__}, not an object")
         return found
 
-    def _typed(self, item: Item, prompt: Prompt, call: Call) -> _Reply:
+    def _typed(self, item: Item, prompt: Prompt, call: Call) -> Reply:
         """A label by the server's typed decision endpoint, with the probability of every label. No text is generated."""
         told, asked = prompt[0]["content"], prompt[-1]["content"]
         model = self.endpoint.model
@@ -317,9 +330,9 @@ class _Caller:
         counted = _as_dict(got.get("usage")).get("input_tokens")
         usage = read_usage({**_as_dict(got.get("usage")), "prompt_tokens": counted, "completion_tokens": 0})
         logprobs = {c: round(math.log(max(p, 1e-30)), 5) for c, p in found.items()}
-        return _Reply(chosen, usage, _text(got.get("model")), _text(got.get("id")), logprobs=logprobs)
+        return Reply(chosen, usage, _text(got.get("model")), _text(got.get("id")), logprobs=logprobs)
 
-    def _streamed(self, request: dict[str, Any], call: Call) -> _Reply:
+    def _streamed(self, request: dict[str, Any], call: Call) -> Reply:
         from evaluation.transport import TAG
 
         began = time.perf_counter()
@@ -340,10 +353,10 @@ class _Caller:
         if finished is None:
             raise ConnectionError("the stream ended before the answer did")
         counted = read_usage(usage.to_dict() if usage is not None else None)
-        return _Reply(_clean("".join(parts)), counted, _text(model), _text(response_id), finished, first)
+        return Reply(_clean("".join(parts)), counted, _text(model), _text(response_id), finished, first)
 
     def _answer(
-        self, item: Item, reply: _Reply, call: Call, elapsed_ms: float, attempt: int, presumed: Decimal
+        self, item: Item, reply: Reply, call: Call, elapsed_ms: float, attempt: int, presumed: Decimal
     ) -> Answer:
         try:
             usd = self.prices.usd(as_usage(reply.usage)) if reply.usage is not None else None
@@ -377,58 +390,63 @@ class _Caller:
             response_id=reply.id,
         )  # fmt: skip
 
-    def _fault(self, e: Exception, attempt: int) -> _Fault:
+    def _pause(self, attempt: int) -> float:
+        """Seconds until the next attempt, if the server names none."""
+        longest: float = min(LONGEST_WAIT_S, self.endpoint.first_wait_s * 2 ** (attempt - 1))
+        return longest * (1 + random.random() / 4)
+
+    def _fault(self, e: Exception, attempt: int) -> Fault:
         """What an attempt's exception means. Re-raises what is no fault of the server."""
         import httpx2
         import openai
 
         from evaluation.transport import ResponseError
 
-        pause = min(LONGEST_WAIT_S, self.endpoint.first_wait_s * 2 ** (attempt - 1)) * (1 + random.random() / 4)
+        pause = self._pause(attempt)
         causes = list(_causes(e))
         for cause in causes:
             match cause:
                 case EgressError():
-                    return _Fault("egress_refused", stop=ApiError(str(cause)))
+                    return Fault("egress_refused", stop=ApiError(str(cause)))
                 case ResponseError():
-                    return _Fault(cause.status, wait_s=pause, may_be_billed=True)
+                    return Fault(cause.status, wait_s=pause, may_be_billed=True)
                 case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout():
-                    return _Fault("connection_lost", wait_s=pause)  # nothing was sent, nothing is billed
+                    return Fault("connection_lost", wait_s=pause)  # nothing was sent, nothing is billed
                 case httpx2.TimeoutException() | openai.APITimeoutError():
-                    return _Fault("timeout", wait_s=pause, may_be_billed=True)
+                    return Fault("timeout", wait_s=pause, may_be_billed=True)
                 case openai.APIStatusError():
                     return self._refusal(cause, pause)
                 case httpx2.TransportError() | ConnectionError():
-                    return _Fault("connection_lost", wait_s=pause, may_be_billed=True)
+                    return Fault("connection_lost", wait_s=pause, may_be_billed=True)
         match e:
             case openai.APIConnectionError():
-                return _Fault("connection_lost", wait_s=pause, may_be_billed=True)
+                return Fault("connection_lost", wait_s=pause, may_be_billed=True)
             case (
                 openai.APIError() | ValueError() | KeyError() | IndexError() | TypeError() | AttributeError() | RecursionError()
             ):  # fmt: skip
-                return _Fault("unreadable_response", wait_s=pause, may_be_billed=True)
+                return Fault("unreadable_response", wait_s=pause, may_be_billed=True)
         raise e
 
-    def _refusal(self, e: Any, pause: float) -> _Fault:
+    def _refusal(self, e: Any, pause: float) -> Fault:
         """What an HTTP status other than 200 means."""
         where, status = self.endpoint.base_url, e.status_code
         if status in (401, 403):
             stop = f"{where} refuses the key (HTTP {status}). Set the variable named in {self.endpoint.section}.api_key_env."
-            return _Fault("key_refused", stop=ApiError(stop))
+            return Fault("key_refused", stop=ApiError(stop))
         if status == 404:
             stop = f"{where} has no model {self.endpoint.model!r} (HTTP 404: {_short(e)}). Correct {self.endpoint.section}.model."
-            return _Fault("no_model", stop=ApiError(stop))
+            return Fault("no_model", stop=ApiError(stop))
         if status == 402 or (status == 429 and "insufficient_quota" in _short(e)):
-            return _Fault("no_credit", stop=ApiError(f"{where} has no credit left (HTTP {status}: {_short(e)})."))
+            return Fault("no_credit", stop=ApiError(f"{where} has no credit left (HTTP {status}: {_short(e)})."))
         if status == 429:
-            return _Fault("rate_limited", wait_s=_retry_after(e) or pause)
+            return Fault("rate_limited", wait_s=_retry_after(e) or pause)
         if status >= 500 or status in (408, 409, 425):
             # a gateway's time-out says nothing of what the server behind it did
-            return _Fault("server_error", wait_s=_retry_after(e) or pause, may_be_billed=status in (408, 504, 524))
+            return Fault("server_error", wait_s=_retry_after(e) or pause, may_be_billed=status in (408, 504, 524))
         if 300 <= status < 400:
             to = e.response.headers.get("location", "nowhere")
-            return _Fault("refused", f"redirects to {to[:200]}, and redirects are not followed")
-        return _Fault("refused", _short(e))
+            return Fault("refused", f"redirects to {to[:200]}, and redirects are not followed")
+        return Fault("refused", _short(e))
 
 
 def _causes(e: BaseException | None) -> Iterator[BaseException]:
@@ -437,19 +455,19 @@ def _causes(e: BaseException | None) -> Iterator[BaseException]:
         e = e.__cause__ or e.__context__
 
 
-def _chat_reply(body: dict[str, Any]) -> _Reply:
+def chat_reply(body: dict[str, Any]) -> Reply:
     """The reply in a chat completion's body. Raises TypeError, KeyError or ValueError where it has another shape."""
     usage, model, response_id = read_usage(body.get("usage")), _text(body.get("model")), _text(body.get("id"))
     choices = body["choices"]
     if not isinstance(choices, list) or len(choices) > 1:
         raise ValueError("the server gave several answers, or none that can be read")
     if not choices:
-        return _Reply(None, usage, model, response_id)
+        return Reply(None, usage, model, response_id)
     message = choices[0]["message"] or {}
     text = message.get("content") or message.get("refusal")
     if text is not None and not isinstance(text, str):
         raise TypeError(f"the answer is {type(text).__name__}, not text")
-    return _Reply(_clean(text or ""), usage, model, response_id, _text(choices[0].get("finish_reason")))
+    return Reply(_clean(text or ""), usage, model, response_id, _text(choices[0].get("finish_reason")))
 
 
 def read_usage(raw: Any) -> dict[str, Any] | None:
