@@ -21,6 +21,7 @@ from data_prep.records import ChatMessage
 from evaluation.results import Answer, Item
 
 Prompt = tuple[ChatMessage, ...]
+WORTH_SHARING = 32  # tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +105,33 @@ class LocalModel:
         )
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[list[int]], *, max_new_tokens: int) -> list[Generated]:
-        """Greedy answers to a batch of prompts."""
+    def begin(self, prompts: Sequence[list[int]]) -> Any:
+        """What prompts have in common, computed once for `generate`: None where it is hardly worth it, and for models with
+        other layers than full attention, which count the padding after it as positions."""
+        shared = _common_prefix(prompts)
+        layers = getattr(self.model.config.get_text_config(), "layer_types", None) or ["full_attention"]
+        if shared < WORTH_SHARING or set(layers) != {"full_attention"}:
+            return None
+        return self._extend(None, prompts[0][:shared]).past_key_values
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[list[int]], *, max_new_tokens: int, common: Any = None) -> list[Generated]:
+        """Greedy answers to a batch of prompts. common: the cache of their common beginning, from `begin`."""
         device = next(self.model.parameters()).device
         width = max(map(len, prompts))
         pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+        known = common.get_seq_length() if common is not None else 0
+        # what is common stands first in every row, so the padding follows it
+        rows = [(p[:known], width - len(p), p[known:]) for p in prompts]
+        ids = torch.tensor([[*head, *[pad] * gap, *tail] for head, gap, tail in rows], device=device)
+        mask = torch.tensor([[*[1] * known, *[0] * gap, *[1] * len(tail)] for _, gap, tail in rows], device=device)
+        cache = copy.deepcopy(common)
+        if cache is not None:
+            cache.batch_repeat_interleave(len(prompts))
         out = self.model.generate(
             input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, temperature=None, top_p=None,
             top_k=None, eos_token_id=self.stop_ids, pad_token_id=pad, output_logits=True, return_dict_in_generate=True,
+            past_key_values=cache,
         )  # fmt: skip
         logprobs = [torch.log_softmax(step.float(), dim=-1) for step in out.logits]
         return [self._generated(out.sequences[row, width:].tolist(), logprobs, row) for row in range(len(prompts))]
@@ -189,12 +207,14 @@ def _write(
     keep: Callable[[Answer], None],
 ) -> None:
     by_length = sorted(asked, key=lambda a: (len(a[2]), a[0].id))
+    is_left = any(item.id not in known for item, *_ in asked)
+    common = model.begin([ids for *_, ids in asked]) if is_left else None
     for start in range(0, len(by_length), batch_size):
         batch = by_length[start : start + batch_size]
         if all(item.id in known for item, *_ in batch):
             continue
         began = time.perf_counter()
-        generated = model.generate([ids for *_, ids in batch], max_new_tokens=max_new_tokens)
+        generated = model.generate([ids for *_, ids in batch], max_new_tokens=max_new_tokens, common=common)
         elapsed = 1000 * (time.perf_counter() - began)
         for (item, _, ids), g in zip(batch, generated, strict=True):
             if item.id not in known:

@@ -206,6 +206,30 @@ def test_local_label_scores_are_the_models_own_log_probabilities(tiny_model: Pat
             assert score == pytest.approx(whole, abs=1e-4)
 
 
+def test_answers_are_the_same_whether_the_common_beginning_is_computed_once_or_each_time(
+    tiny_model: Path, tokenizer: Any
+) -> None:
+    import torch
+
+    from evaluation.providers.local import LocalModel
+
+    local = LocalModel(tiny_model, None, dtype=torch.float32, stop_ids=[tokenizer.eos_token_id])
+    told = {
+        "role": "system",
+        "content": "You answer customers of a help desk, briefly and with what is in the question. " * 3,
+    }
+    prompts = [local.prompt_ids((told, *r.prompt)) for r in rows(5)]
+    common = local.begin(prompts)
+    assert common.get_seq_length() > 32
+    assert len(set(map(len, prompts))) > 1, "padding stands between what is common and the rest"
+    once = local.generate(prompts, max_new_tokens=12, common=common)
+    again = local.generate(prompts, max_new_tokens=12, common=common)
+    alone = [local.generate([p], max_new_tokens=12)[0] for p in prompts]
+    assert [g.token_ids for g in once] == [g.token_ids for g in again] == [g.token_ids for g in alone]
+    for a, b in zip(once, alone, strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+
+
 def test_training_stops_early_and_keeps_the_best(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         "global_batch": 1,
