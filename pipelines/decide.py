@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation import decision, gates, looks, routing
+from evaluation import decision, gates, looks, routing, summary
 from evaluation.report import render
 from pipelines import artifacts, audit, economics, load_test, report_folder, review, stages
 from pipelines.recipe import Recipe
@@ -58,7 +58,9 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     decided = gates.blocked(proposed, [*audited["gates"], *(judged["gates"] if judged else ())])
     manifest = artifacts.need(report, "evaluate")
     decided = decision.with_looks(decided, _look(recipe, view))
-    speed = json.loads((report / "speed.json").read_text())
+    speed = summary.speed_table(
+        view, list(manifest.facts["arms"])
+    )  # not speed.json: an earlier version wrote fewer columns
     money = economics.of(
         recipe, view, speed, decided,
         facts=manifest.facts, measured=economics.measured_capacity(report),

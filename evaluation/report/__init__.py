@@ -5,23 +5,24 @@ Ticket text is escaped; no script, no network.
 
 from __future__ import annotations
 
-import re
-from html import escape
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from evaluation.decision import HEADLINES, Decision
+from evaluation.report import memo
 from evaluation.report.charts import bars, calibration, intervals, staircase, tornado
+from evaluation.report.formats import markdown, milliseconds, number, straight, usd
 from evaluation.routing import confidence
 from evaluation.summary import View
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jinja2 import Environment
 
 SHOWN_EXAMPLES = 8
-BIDIRECTIONAL = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def environment_of_pages() -> Environment:
@@ -34,15 +35,8 @@ def environment_of_pages() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_straight,
+        finalize=straight,
     )
-
-
-def _straight(value: Any) -> Any:
-    """Texts without the characters that turn the reading direction of what follows them."""
-    if not isinstance(value, str):
-        return value
-    return type(value)(BIDIRECTIONAL.sub("", value))
 
 
 def render(
@@ -59,9 +53,10 @@ def render(
 ) -> dict[str, str]:
     """File name → page. The arguments are what evaluation and decision stored; facts: masked, hashes, base, mlflow_run, …"""
     environment = environment_of_pages()
-    environment.filters |= {"num": _number, "ms": _milliseconds, "usd": _usd, "md": _markdown}
-    gated = {s.removeprefix("task=").split("/")[0] for s in decided.gates.must_pass}
+    environment.filters |= {"num": number, "ms": milliseconds, "usd": usd, "md": markdown}
+    gated = memo.gated_tasks(decided)
     tasks = sorted({i.task for i in view.items}, key=lambda t: (t not in gated, t))
+    arms = list(dict.fromkeys(row["arm"] for row in quality["arms"]))
     shown = {
         "name": name,
         "decided": decided,
@@ -73,11 +68,22 @@ def render(
         "egress": egress,
         "routing": routing,
         "facts": facts,
-        "arms": list(dict.fromkeys(row["arm"] for row in quality["arms"])),
+        "figures": memo.figures(
+            decided,
+            quality=quality["arms"],
+            speed=speed,
+            load=facts.get("load") or (),
+            economics=economics,
+        ),
+        "break_even": memo.break_even(decided, economics),
+        "leaves": memo.leaves(routing),
+        "turning_points": memo.turning_points(decided, economics),
         "quality_charts": {t: _quality_chart(decided, quality, t, facts) for t in tasks},
         "latency_charts": {
-            t: bars([(_arm(s["arm"], facts), s["p95_ms"]) for s in speed if s["task"] == t], "ms") for t in tasks
+            t: bars([(_arm(s["arm"], facts), s["p95_ms"]) for s in speed if s["task"] == t], "ms", "p95 in ms by arm")
+            for t in tasks
         },
+        "length_charts": {t: chart for t in tasks if (chart := _lengths(view, t, arms, facts))},
         "staircases": {t: _staircase(found, economics["monthly_requests"]) for t, found in economics["tasks"].items()},
         "tornados": {t: _tornado(found) for t, found in economics["tasks"].items()},
         "calibrations": {t: _calibrations(view, t, facts) for t in tasks},
@@ -98,6 +104,20 @@ def _quality_chart(decided: Decision, quality: dict[str, Any], task: str, facts:
         r for r in quality["arms"] if r["slice"] == f"task={task}" and r["metric"] == metric and r["mean"] is not None
     ]
     return intervals([(_arm(r["arm"], facts), r["mean"], r["low"], r["high"]) for r in rows], str(metric))
+
+
+def _lengths(view: View, task: str, arms: Sequence[str], facts: dict[str, Any]) -> Markup:
+    """Median words of an answer by arm, the human's beside them; empty where the answers are labels."""
+    mine = [i for i in view.items if i.task == task and not i.choices]
+    if not mine:
+        return Markup("")
+    texts = {
+        _arm(a, facts): [x.text for i in mine if (x := view.answers.get((a, i.id))) and x.text is not None]
+        for a in arms
+    }
+    texts["the human"] = [i.reference for i in mine]
+    rows = [(name, median(len(t.split()) for t in found) if found else None) for name, found in texts.items()]
+    return bars(rows, "words", f"Median words of an answer by arm, {task}")
 
 
 def _staircase(found: dict[str, Any], now: int) -> Markup:
@@ -167,20 +187,3 @@ def _examples(view: View, task: str, decided: Decision) -> list[dict[str, Any]]:
         }
         for i in chosen
     ]
-
-
-def _markdown(text: Any) -> Markup:
-    """Text that no Markdown reader takes for a table's end, a link, code or HTML, and that turns no reading direction."""
-    return Markup(re.sub(r"([\\`*_\[\]|#])", r"\\\1", escape(" ".join(str(text).split()), quote=False)))
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "not measured" if value is None else f"{value:.{digits}f}"
-
-
-def _milliseconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
-
-
-def _usd(value: Any) -> str:
-    return "not known" if value is None else f"{float(value):,.3f}" if float(value) < 10 else f"{float(value):,.2f}"
