@@ -72,6 +72,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         "dataset": manifest.inputs["dataset"],
         "adapter": manifest.inputs["adapter"],
         "stand_in": manifest.facts["stand_in"],
+        "mlflow": tracked.where(manifest.facts["arms"], manifest.inputs),
         "audit": audited["gates"],
         "judge": judged and {"qualified": judged["qualified"], "gates": judged["gates"]},
         "economics": economics.summary(money),
@@ -91,7 +92,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         egress=json.loads((report / "egress.json").read_text()),
         routing=policy,
         facts={
-            **_facts(recipe, manifest, tracked),
+            **_facts(recipe, manifest),
+            "mlflow": body["mlflow"],
             "judge": judged,
             "load": load_test.read(report / load_test.CAPACITY),
         },
@@ -166,7 +168,7 @@ def _advice(verdict: str, dearer: list[str]) -> str:
     )
 
 
-def _facts(recipe: Recipe, manifest: artifacts.Manifest, tracked: StageRun) -> dict[str, Any]:
+def _facts(recipe: Recipe, manifest: artifacts.Manifest) -> dict[str, Any]:
     dataset = artifacts.need(stages.folder(recipe, "prepare"), "prepare")
     adapter = artifacts.need(stages.folder(recipe, "train"), "train")
     return {
@@ -180,7 +182,6 @@ def _facts(recipe: Recipe, manifest: artifacts.Manifest, tracked: StageRun) -> d
             "adapter": adapter.content_sha256,
             "report": manifest.content_sha256,
         },
-        "mlflow_run": tracked.parent,
         "audit": audit.read(stages.folder(recipe, "evaluate")),
         "stand_in": manifest.facts["stand_in"],
     }

@@ -422,7 +422,7 @@ def arm_metrics(
             found[f"failed/{task}"] = float(row["failed"] if failed is None else min(failed, row["failed"]))
     for row in speed:
         if row["arm"] == arm:
-            for quantile in ("p50_ms", "p95_ms", "p99_ms", "first_token_p50_ms", "first_token_p95_ms"):
+            for quantile in ("p50_ms", "p95_ms", "p99_ms"):
                 found[f"latency/{row['task']}/{quantile}"] = row[quantile]
             found[f"tokens/{row['task']}/prompt"], found[f"tokens/{row['task']}/completion"] = (
                 row["prompt_tokens"],

@@ -51,7 +51,7 @@ def render(
     routing: dict[str, Any],
     facts: dict[str, Any],
 ) -> dict[str, str]:
-    """File name → page. The arguments are what evaluation and decision stored; facts: masked, hashes, base, mlflow_run, …"""
+    """File name → page. The arguments are what evaluation and decision stored; facts: masked, hashes, base, mlflow, …"""
     environment = environment_of_pages()
     environment.filters |= {"num": number, "ms": milliseconds, "usd": usd, "md": markdown}
     gated = memo.gated_tasks(decided)
@@ -89,6 +89,7 @@ def render(
         "calibrations": {t: _calibrations(view, t, facts) for t in tasks},
         "ledgers": {t: _ledger(view, t, decided) for t in tasks},
         "examples": {t: _examples(view, t, decided) for t in tasks},
+        "runs": _runs(facts["mlflow"]),
         "arm_name": lambda arm: _arm(arm, facts),
     }
     return {name: environment.get_template(f"{name}.j2").render(shown) for name in ("report.html", "report.md")}
@@ -96,6 +97,15 @@ def render(
 
 def _arm(arm: str, facts: dict[str, Any]) -> str:
     return "api (stand-in)" if arm == "api" and facts["stand_in"] else arm
+
+
+def _runs(where: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Arm → its MLflow run, an anchor on this page, and the run's page where the store is a server with pages."""
+    base = f"{where['address']}/#/experiments/{where['experiment_id']}/runs/" if where["address"] else None
+    return {
+        arm: {"run": run, "anchor": f"run-{n}", "link": f"{base}{run}" if base and run else None}
+        for n, (arm, run) in enumerate({"": where["parent_run_id"], **where["arms"]}.items())
+    }
 
 
 def _quality_chart(decided: Decision, quality: dict[str, Any], task: str, facts: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ TASK = {
     "chance": {"p_self_hosting_cheaper": 0.7, "draws": 2000},
 }  # fmt: skip
 ARMS = ("tuned", "api")
+MLFLOW = {"address": None, "experiment_id": "7", "parent_run_id": "1" * 32, "arms": {"tuned": "2" * 32, "api": None}}
 RIGHT = {"tuned": 0.9, "api": 0.6}
 MEASURED = {"p50": None, "p99": None, "p95": {"value": 812.4, "low": 640.0, "high": None}}
 LOAD: dict[str, Any] = {
@@ -70,7 +71,7 @@ def pages(text: str, *, choices: tuple[str, ...] = ("a", "b"), **more: Any) -> d
     }  # fmt: skip
     facts = {
         "masked": {"email": 3}, "counts": {"read": {"in": {"tickets": 1}, "out": {}, "dropped": {text: 1}}}, "method": "lora", "lora": {"r": 8},
-        "base": {"name": text, "revision": "0" * 40}, "hashes": {"dataset": "0" * 64}, "mlflow_run": "1" * 32, "stand_in": True,
+        "base": {"name": text, "revision": "0" * 40}, "hashes": {"dataset": "0" * 64}, "mlflow": MLFLOW, "stand_in": True,
         "load": [LOAD], **more,
     }  # fmt: skip
     return render(
@@ -104,8 +105,9 @@ def test_hostile_text_is_text_in_the_page() -> None:
     page = pages(HOSTILE)["report.html"]
     tags = Tags()
     tags.feed(page)
-    assert {t for t, _ in tags.found} & {"script", "img", "iframe", "object", "a", "link", "form"} == set()
-    assert not [a for _, attributes in tags.found for a in attributes if a.startswith("on") or a in ("href", "src")]
+    assert {t for t, _ in tags.found} & {"script", "img", "iframe", "object", "link", "form"} == set()
+    assert not [a for _, attributes in tags.found for a in attributes if a.startswith("on") or a == "src"]
+    assert {str(a["href"])[0] for _, a in tags.found if "href" in a} == {"#"}, "a link leads away from the page"
     assert "default-src 'none'" in page
     assert page.count("&lt;script&gt;") >= 5
     assert "\u202e" not in page
@@ -120,7 +122,7 @@ def test_hostile_text_is_text_in_markdown() -> None:
     assert "\u202e" not in short
     rows = [line for line in short.splitlines() if line.startswith("|")]
     widths = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
-    assert widths == {10, 5}, "a text broke a table"
+    assert widths == {10, 5, 3}, "a text broke a table"
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.md"])
@@ -166,3 +168,22 @@ def test_lengths_are_of_free_text_beside_the_human_s() -> None:
     chart = replies[replies.index("<h2>Length</h2>") : replies.index("<h2>Latency and cost</h2>")]
     assert re.findall(r"(\d+) words", chart) == ["1", "1", "3"]
     assert "the human" in chart
+
+
+def test_every_arm_s_row_leads_to_its_mlflow_run() -> None:
+    page = pages("plain")["report.html"]
+    tags = Tags()
+    tags.feed(page)
+    anchors = {a["id"] for t, a in tags.found if t == "tr" and "id" in a}
+    assert {str(a["href"]) for t, a in tags.found if t == "a"} <= {f"#{i}" for i in anchors}
+    for heading in ("<h2>Quality</h2>", "<h2>Latency and cost</h2>"):
+        section = page[page.index(heading) :].split("<h2>")[1]
+        assert '<td><a href="#run-1">tuned</a></td>' in section
+    assert f'<tr id="run-1"><td>tuned</td><td><code>{"2" * 32}</code></td>' in page
+    assert '<tr id="run-2"><td>api (stand-in)</td><td>none in this store' in page
+    short = pages("plain")["report.md"]
+    assert f"| tuned | {'2' * 32} |" in short
+    served = pages("plain", mlflow={**MLFLOW, "address": "https://mlflow.example/team"})
+    link = f"https://mlflow.example/team/#/experiments/7/runs/{'2' * 32}"
+    assert f'<a href="{link}"><code>{"2" * 32}</code></a>' in served["report.html"]
+    assert f"[{'2' * 32}]({link})" in served["report.md"]

@@ -97,6 +97,17 @@ def test_a_changed_gate_is_decided_again_from_stored_answers(copied: Workspace) 
     assert done.returncode == 3, done.stderr
     assert "500 needed" in done.stdout
     assert done.stderr.count("unchanged, kept") == 3
+    # evaluation was skipped, and every arm's numbers are still found in the run that it logged them to
+    where = json.loads((copied.run_folder / "decision" / "decision.json").read_text())["mlflow"]
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{copied.run_folder.parent}/mlflow.db")
+    for arm, run_id in where["arms"].items():
+        run = client.get_run(run_id)
+        assert (run.data.tags["freehold.arm"], run.info.experiment_id) == (arm, where["experiment_id"])
+        assert [k for k in run.data.metrics if k.startswith("quality/")]
+        assert run_id in (copied.run_folder / "decision" / "report.html").read_text()
+    assert set(where["arms"]) == set(copied.manifest("report")["facts"]["arms"])
     # the same answers under other gates are no new look at the test items
     looks = [json.loads(line) for line in (copied.run_folder.parent / "looks.jsonl").read_text().split("\n") if line]
     assert [(k["candidate"], k["recipe"]) for k in looks] == [("tuned", "desk")]
