@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation import decision, gates, looks, routing, summary
+from evaluation import decision, gates, looks, regressions, routing, summary
 from evaluation.report import render
 from pipelines import artifacts, audit, economics, load_test, report_folder, review, stages
 from pipelines.recipe import Recipe
@@ -20,6 +20,9 @@ from pipelines.stages import How, Made
 if TYPE_CHECKING:
     from evaluation.summary import View
     from pipelines.tracking import StageRun
+
+
+REGRESSIONS = "regressions.jsonl"
 
 
 def inputs(recipe: Recipe) -> dict[str, str]:
@@ -82,6 +85,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     artifacts.write_text(out / "economics.json", json.dumps(money, indent=1, default=str))
     policy = _routing(recipe, report, decided, manifest.inputs["adapter"])
     artifacts.write_text(out / "routing.yaml", _yaml(policy))
+    ledger = regressions.rows(view, regressions.of_decision(view, decided))
+    artifacts.write_text(out / REGRESSIONS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ledger))
     pages = render(
         name=recipe.name,
         decided=decided,
@@ -100,7 +105,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     )
     for name, text in pages.items():
         artifacts.write_text(out / name, text)
-    for name in (*pages, "decision.json", "routing.yaml"):
+    for name in (*pages, "decision.json", "routing.yaml", REGRESSIONS):
         tracked.artifact(out / name)
     main = next((s for s in decided.slices if s.must_pass), None)
     test = main.test if main else None

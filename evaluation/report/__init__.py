@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from evaluation import regressions
 from evaluation.decision import HEADLINES, Decision
+from evaluation.regressions import Ledger
 from evaluation.report import memo
 from evaluation.report.charts import bars, calibration, intervals, staircase, tornado
 from evaluation.report.formats import markdown, milliseconds, number, straight, usd
@@ -57,6 +59,7 @@ def render(
     gated = memo.gated_tasks(decided)
     tasks = sorted({i.task for i in view.items}, key=lambda t: (t not in gated, t))
     arms = list(dict.fromkeys(row["arm"] for row in quality["arms"]))
+    ledgers = regressions.of_decision(view, decided)
     shown = {
         "name": name,
         "decided": decided,
@@ -87,8 +90,9 @@ def render(
         "staircases": {t: _staircase(found, economics["monthly_requests"]) for t, found in economics["tasks"].items()},
         "tornados": {t: _tornado(found) for t, found in economics["tasks"].items()},
         "calibrations": {t: _calibrations(view, t, facts) for t in tasks},
-        "ledgers": {t: _ledger(view, t, decided) for t in tasks},
-        "examples": {t: _examples(view, t, decided) for t in tasks},
+        "ledgers": ledgers,
+        "examples": {t: _examples(view, ledgers[t], (decided.gates.candidate, decided.gates.baseline)) for t in tasks},
+        "kept_in": {t: sum(i.task == t and i.sensitivity == "local_only" for i in view.items) for t in tasks},
         "runs": _runs(facts["mlflow"]),
         "arm_name": lambda arm: _arm(arm, facts),
     }
@@ -159,41 +163,24 @@ def _calibrations(view: View, task: str, facts: dict[str, Any]) -> dict[str, Mar
     return charts
 
 
-def _ledger(view: View, task: str, decided: Decision) -> dict[str, int]:
-    """How many items got worse, better or stayed, from the baseline to the candidate."""
-    metric = next((s.metric for s in decided.slices if s.slice == f"task={task}"), "")
-    counts = dict.fromkeys(("worse", "better", "the same", "not measured"), 0)
-    for i in view.items:
-        if i.task == task:
-            c, b = (view.values.get((arm, i.id, metric)) for arm in (decided.gates.candidate, decided.gates.baseline))
-            counts[
-                "not measured" if c is None or b is None else "worse" if c < b else "better" if c > b else "the same"
-            ] += 1
-    return counts
-
-
-def _examples(view: View, task: str, decided: Decision) -> list[dict[str, Any]]:
-    """Items side by side, those first where candidate and baseline differ most: regressions before gains."""
-    metric = next((s.metric for s in decided.slices if s.slice == f"task={task}"), "")
-    arms = (decided.gates.candidate, decided.gates.baseline)
-
-    def gap(item_id: str) -> float:
-        c, b = (view.values.get((arm, item_id, metric)) for arm in arms)
-        return c - b if c is not None and b is not None else 0.0
-
-    mine = sorted((i for i in view.items if i.task == task), key=lambda i: (gap(i.id), i.id))
+def _examples(view: View, ledger: Ledger, arms: tuple[str, str]) -> list[dict[str, Any]]:
+    """Items side by side: the worst losses, the best gains, then others. Texts of local_only items stay out of the page."""
+    items = {i.id: i for i in view.items if i.sensitivity != "local_only"}
+    entries = [e for e in ledger.entries if e.item in items]
+    lost, won = ([e for e in entries if e.change == change] for change in ("lost", "won"))
     half = SHOWN_EXAMPLES // 2
-    chosen = mine if len(mine) <= SHOWN_EXAMPLES else [*mine[:half], *mine[-half:]]
+    first = [*lost[: max(half, SHOWN_EXAMPLES - len(won))], *won[: max(half, SHOWN_EXAMPLES - len(lost))]]
+    others = [e for e in entries if e.change in ("tied", "not measured")]
     return [
         {
-            "question": i.prompt[-1]["content"],
-            "reference": i.reference,
+            "id": e.item,
+            "change": e.change,
+            "gap": e.gap,
+            "question": items[e.item].prompt[-1]["content"],
+            "reference": items[e.item].reference,
             "answers": [
-                (a, view.answers[a, i.id].text or f"({view.answers[a, i.id].error})")
-                for a in arms
-                if (a, i.id) in view.answers
+                (arm, answer.text or f"({answer.error})") for arm in arms if (answer := view.answers.get((arm, e.item)))
             ],
-            "gap": gap(i.id),
         }
-        for i in chosen
+        for e in [*first, *others][:SHOWN_EXAMPLES]
     ]

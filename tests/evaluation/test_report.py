@@ -59,8 +59,10 @@ def decided_with(right: dict[str, float], min_items: int = 10) -> Decision:
     return decide(seen(right=right), Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage",), min_items, 0.9))
 
 
-def pages(text: str, *, choices: tuple[str, ...] = ("a", "b"), **more: Any) -> dict[str, str]:
-    view = seen(text, choices=choices)
+def pages(
+    text: str, *, choices: tuple[str, ...] = ("a", "b"), right: dict[str, float] = RIGHT, **more: Any
+) -> dict[str, str]:
+    view = seen(text, right=right, choices=choices)
     decided = decide(view, Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage",), 10, 0.9))
     economics: dict[str, Any] = {
         "rows": [{"task": "triage", "arm": arm, "usd_per_1k": "0.25", "usd_per_month": month, "basis": text}
@@ -122,7 +124,7 @@ def test_hostile_text_is_text_in_markdown() -> None:
     assert "\u202e" not in short
     rows = [line for line in short.splitlines() if line.startswith("|")]
     widths = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
-    assert widths == {10, 5, 3}, "a text broke a table"
+    assert widths == {10, 7, 5, 3}, "a text broke a table"
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.md"])
@@ -187,3 +189,16 @@ def test_every_arm_s_row_leads_to_its_mlflow_run() -> None:
     link = f"https://mlflow.example/team/#/experiments/7/runs/{'2' * 32}"
     assert f'<a href="{link}"><code>{"2" * 32}</code></a>' in served["report.html"]
     assert f"[{'2' * 32}]({link})" in served["report.md"]
+
+
+def test_losses_and_gains_are_counted_and_shown_but_not_what_stays_in_the_house() -> None:
+    page = pages("plain", right={"tuned": 0.9, "api": 0.95})["report.html"]
+    ledger = page[page.index("Won and lost") : page.index("<h2>Privacy</h2>")]
+    assert "2 lost, 0 won, 38 tied, 0 not measured. Texts of 1 local-only items are not shown." in ledger
+    shown = re.findall(r"<summary>(\w+)[^<]* · plain (\d+)", ledger)
+    assert shown[:2] == [("lost", "36"), ("lost", "37")]
+    assert len(shown) == 8
+    assert {change for change, _ in shown[2:]} == {"tied"}
+    only = pages("plain", right={"tuned": 0.9, "api": 1.0})["report.html"]
+    assert "4 lost" in only
+    assert "plain 39" not in only, "item 39 is local_only"

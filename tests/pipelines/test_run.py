@@ -24,7 +24,7 @@ def test_a_run_leaves_four_finished_artifacts_and_a_report(finished: Workspace) 
     page = (finished.run_folder / "decision" / "report.html").read_text()
     assert "<svg" in page
     assert "<script" not in page
-    assert not re.search(r"(?:src|href)=", page)
+    assert not re.search(r"src=|href=\"(?!#)", page)
 
 
 def test_rows_in_are_rows_out_and_drops_at_every_step(finished: Workspace) -> None:
@@ -73,6 +73,13 @@ def test_lineage_leads_from_a_row_to_file_and_place(finished: Workspace) -> None
     assert {r["row"] for r in lineage} == set(rows)
     assert {r["file"] for r in lineage} == {"tickets.json", "comments.json"}
     assert all(r["at"].split("/")[1] == r["file"].removesuffix(".json") and len(r["sha256"]) == 64 for r in lineage)
+
+
+def test_the_decision_holds_a_ledger_of_every_item_without_its_texts(finished: Workspace) -> None:
+    lines = (finished.run_folder / "decision" / "regressions.jsonl").read_text().splitlines()
+    items = [json.loads(line) for line in (finished.run_folder / "report" / "items.jsonl").read_text().splitlines()]
+    assert sorted(json.loads(line)["item"] for line in lines) == sorted(i["id"] for i in items)
+    assert not [i for i in items for line in lines if i["prompt"][-1]["content"] in line]
 
 
 def test_a_second_run_does_nothing_and_says_so(copied: Workspace) -> None:
