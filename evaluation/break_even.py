@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 from evaluation import cost
 from evaluation.cost import Case, CostError, Hours
@@ -88,6 +89,16 @@ class _Lines:
     fallback: Fraction  # self-hosted, a request
     fixed: Fraction  # API, a month
     request: Fraction  # API, a request
+
+
+def in_words(found: Sequence[Mapping[str, Any]], searched_to: int) -> str:
+    """Stored intervals (low, high, open) as a sentence; of more than four the first three and the last."""
+    if not found:
+        return f"Up to {searched_to:,} requests a month self-hosting never costs less."
+    shown = found if len(found) <= 4 else [*found[:3], found[-1]]
+    parts = [f"from {i['low']:,} on" if i["open"] else f"from {i['low']:,} to {i['high']:,}" for i in shown]
+    left = f" and in {len(found) - 4} more intervals" if len(found) > 4 else ""
+    return f"Self-hosting costs no more {' and '.join(parts)} requests a month{left} (searched up to {searched_to:,})."
 
 
 def _lines(case: Case) -> _Lines | None:

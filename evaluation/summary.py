@@ -241,12 +241,13 @@ def speed_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
         for arm in arms:
             mine = [view.answers[arm, i.id] for i in view.items if i.task == task and (arm, i.id) in view.answers]
             latencies = [a.latency_ms for a in mine if a.latency_ms is not None]
+            first = [a.first_token_ms for a in mine if a.first_token_ms is not None]
             priced = [a.usd for a in mine if a.usd is not None]
             busy = [a.busy_ms for a in mine if a.busy_ms is not None]
             rows.append({
                 "task": task, "arm": arm, "answers": len(mine), "errors": error_counts(a.error for a in mine),
-                "p50_ms": float(np.quantile(latencies, 0.5)) if latencies else None,
-                "p95_ms": float(np.quantile(latencies, 0.95)) if latencies else None,
+                "p50_ms": _quantile(latencies, 0.5), "p95_ms": _quantile(latencies, 0.95), "p99_ms": _quantile(latencies, 0.99),
+                "first_token_p50_ms": _quantile(first, 0.5), "first_token_p95_ms": _quantile(first, 0.95),
                 "prompt_tokens": _mean([a.prompt_tokens for a in mine]),
                 "completion_tokens": _mean([a.completion_tokens for a in mine]),
                 "usd_per_request": str(sum(priced, Decimal(0)) / len(priced)) if priced else None,
@@ -254,6 +255,10 @@ def speed_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
                 "retries": sum(max(0, a.attempts - 1) for a in mine),
             })  # fmt: skip
     return rows
+
+
+def _quantile(values: Sequence[float], q: float) -> float | None:
+    return float(np.quantile(values, q)) if values else None
 
 
 def _mean(values: Sequence[int | None]) -> float | None:

@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation import decision, gates, looks, routing
+from evaluation import decision, gates, looks, regressions, routing, summary
 from evaluation.report import render
 from pipelines import artifacts, audit, economics, load_test, report_folder, review, stages
 from pipelines.recipe import Recipe
@@ -20,6 +20,9 @@ from pipelines.stages import How, Made
 if TYPE_CHECKING:
     from evaluation.summary import View
     from pipelines.tracking import StageRun
+
+
+REGRESSIONS = "regressions.jsonl"
 
 
 def inputs(recipe: Recipe) -> dict[str, str]:
@@ -58,7 +61,9 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     decided = gates.blocked(proposed, [*audited["gates"], *(judged["gates"] if judged else ())])
     manifest = artifacts.need(report, "evaluate")
     decided = decision.with_looks(decided, look(recipe, view))
-    speed = json.loads((report / "speed.json").read_text())
+    speed = summary.speed_table(
+        view, list(manifest.facts["arms"])
+    )  # not speed.json: an earlier version wrote fewer columns
     money = economics.of(
         recipe, view, speed, decided,
         facts=manifest.facts, measured=economics.measured_capacity(report),
@@ -70,6 +75,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         "dataset": manifest.inputs["dataset"],
         "adapter": manifest.inputs["adapter"],
         "stand_in": manifest.facts["stand_in"],
+        "mlflow": tracked.where(manifest.facts["arms"], manifest.inputs),
         "audit": audited["gates"],
         "judge": judged and {"qualified": judged["qualified"], "gates": judged["gates"]},
         "economics": economics.summary(money),
@@ -79,6 +85,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     artifacts.write_text(out / "economics.json", json.dumps(money, indent=1, default=str))
     policy = _routing(recipe, report, decided, manifest.inputs["adapter"])
     artifacts.write_text(out / "routing.yaml", _yaml(policy))
+    ledger = regressions.rows(view, regressions.of_decision(view, decided))
+    artifacts.write_text(out / REGRESSIONS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ledger))
     pages = render(
         name=recipe.name,
         decided=decided,
@@ -89,14 +97,15 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         egress=json.loads((report / "egress.json").read_text()),
         routing=policy,
         facts={
-            **_facts(recipe, manifest, tracked),
+            **_facts(recipe, manifest),
+            "mlflow": body["mlflow"],
             "judge": judged,
             "load": load_test.read(report / load_test.CAPACITY),
         },
     )
     for name, text in pages.items():
         artifacts.write_text(out / name, text)
-    for name in (*pages, "decision.json", "routing.yaml"):
+    for name in (*pages, "decision.json", "routing.yaml", REGRESSIONS):
         tracked.artifact(out / name)
     main = next((s for s in decided.slices if s.must_pass), None)
     test = main.test if main else None
@@ -167,7 +176,7 @@ def _advice(verdict: str, dearer: list[str]) -> str:
     )
 
 
-def _facts(recipe: Recipe, manifest: artifacts.Manifest, tracked: StageRun) -> dict[str, Any]:
+def _facts(recipe: Recipe, manifest: artifacts.Manifest) -> dict[str, Any]:
     dataset = artifacts.need(stages.folder(recipe, "prepare"), "prepare")
     adapter = artifacts.need(stages.folder(recipe, "train"), "train")
     return {
@@ -181,7 +190,6 @@ def _facts(recipe: Recipe, manifest: artifacts.Manifest, tracked: StageRun) -> d
             "adapter": adapter.content_sha256,
             "report": manifest.content_sha256,
         },
-        "mlflow_run": tracked.parent,
         "audit": audit.read(stages.folder(recipe, "evaluate")),
         "stand_in": manifest.facts["stand_in"],
     }

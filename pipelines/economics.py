@@ -78,7 +78,7 @@ def of(
     warnings = _warnings(recipe, facts["prices"], book, today)
     return {
         "rows": rows,
-        "notes": [*notes, *warnings],
+        "notes": notes,
         "dearer": dearer,
         "tasks": tasks,
         "warnings": warnings,
@@ -384,18 +384,8 @@ def _sentence(task: str, found: dict[str, Any], monthly: int, recipe: Recipe, st
     return (
         f"{task}: at {monthly:,} requests a month the API costs {found['api_usd']:,.2f} USD{priced}, self-hosting"
         f" {mine['usd']:,.2f} USD on {mine['replicas']} replica(s): {cheaper} is cheaper."
-        f" {told(found['break_even'], found['searched_to'])}{sure}{counted}{even}"
+        f" {break_even.in_words(found['break_even'], found['searched_to'])}{sure}{counted}{even}"
     )
-
-
-def told(intervals: list[dict[str, Any]], searched_to: int) -> str:
-    """The break-even intervals in words."""
-    if not intervals:
-        return f"Up to {searched_to:,} requests a month self-hosting never costs less."
-    shown = intervals if len(intervals) <= 4 else [*intervals[:3], intervals[-1]]
-    parts = [f"from {i['low']:,} on" if i["open"] else f"from {i['low']:,} to {i['high']:,}" for i in shown]
-    left = f" and in {len(intervals) - 4} more intervals" if len(intervals) > 4 else ""
-    return f"Self-hosting costs no more {' and '.join(parts)} requests a month{left} (searched up to {searched_to:,})."
 
 
 def _round(usd: Decimal) -> Decimal:

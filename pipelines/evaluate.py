@@ -455,10 +455,8 @@ def arm_metrics(
             found[f"failed/{task}"] = float(row["failed"] if failed is None else min(failed, row["failed"]))
     for row in speed:
         if row["arm"] == arm:
-            found[f"latency/{row['task']}/p50_ms"], found[f"latency/{row['task']}/p95_ms"] = (
-                row["p50_ms"],
-                row["p95_ms"],
-            )
+            for quantile in ("p50_ms", "p95_ms", "p99_ms"):
+                found[f"latency/{row['task']}/{quantile}"] = row[quantile]
             found[f"tokens/{row['task']}/prompt"], found[f"tokens/{row['task']}/completion"] = (
                 row["prompt_tokens"],
                 row["completion_tokens"],

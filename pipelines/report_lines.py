@@ -209,7 +209,7 @@ def decided(folder: Path, decision: dict[str, Any]) -> list[str]:
     said = {True: "passed", False: "FAILED", None: "could not measure"}
     lines += [f"  {g['name']}: {said[g['passed']]}. {g['sentence']}" for g in decision["audit"]]
     economics = _json(folder / "economics.json")
-    for note in filter(None, [economics["advice"], *economics["notes"]]):
+    for note in filter(None, [economics["advice"], *economics["notes"], *economics["warnings"]]):
         lines.append(f"  {note}")
     return [*lines, f"report: {folder / 'report.html'}"]
 

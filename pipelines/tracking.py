@@ -75,8 +75,22 @@ class Store:
         except MlflowException as e:
             raise UserError(f"MLflow at {_without_password(self.uri)}: {e.message.splitlines()[0][:300]}") from e
         self.state = _State.of(recipe)
-        if self.state.data.get("uri") != _without_password(self.uri):
-            self.state.data = {"uri": _without_password(self.uri), "runs": {}}
+        if self.state.data.get("uri") != (uri := _without_password(self.uri)):
+            # the same store at another place (a moved folder, a renamed server) goes on; another store begins anew
+            self.state.data = {
+                **(self.state.data if self._has(self.state.data.get("parent")) else {"runs": {}}),
+                "uri": uri,
+            }
+
+    def _has(self, run_id: str | None) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return run_id is not None and bool(self.client.get_run(run_id))
+        except MlflowException as e:
+            if e.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
 
     def _experiment(self) -> str:
         name = self.recipe.tracking.experiment or self.recipe.name
@@ -180,12 +194,27 @@ class StageRun:
 
     def arm(self, arm: str, params: dict[str, Any], metrics: dict[str, float | None]) -> str:
         """A child run of its own for an arm, with the same metric keys in all arms: the UI's compare view lines them up."""
-        key = f"arm {arm} {artifacts.digest(self.inputs)}"
-        id = self.store.run(key, f"arm {arm}", self.parent, {"freehold.kind": "arm", "freehold.arm": arm})
+        id = self.store.run(
+            _arm_key(arm, self.inputs), f"arm {arm}", self.parent, {"freehold.kind": "arm", "freehold.arm": arm}
+        )
         self.store.params(id, {"arm": arm, **params})
         self.store.metrics(id, metrics)
         self.store.end(id, failed=False)
         return id
+
+    def where(self, arms: Iterable[str], evaluated: dict[str, str]) -> dict[str, Any]:
+        """Where the numbers of a report are. evaluated: the inputs of its evaluation, which may be older than this stage.
+
+        `arms`: arm → its run, None where this store has none (the evaluation was logged to another). `address`: of the web
+        page, where the store is a server that has one.
+        """
+        runs = self.store.state.data["runs"]
+        return {
+            "address": _address(self.store.uri),
+            "experiment_id": self.store.experiment_id,
+            "parent_run_id": self.parent,
+            "arms": {arm: runs.get(_arm_key(arm, evaluated)) for arm in arms},
+        }
 
     def logged_model(self, name: str, model_type: str, params: dict[str, Any], folder: Path | None, key: str) -> str:
         """A LoggedModel: the raw PEFT folder as its artifacts, or none for an API that is not ours. Once per key."""
@@ -281,7 +310,7 @@ def remove_pages(recipe: Recipe) -> list[str]:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     store, removed = Store(recipe), []
-    for run_id in sorted(set(run_ids(recipe).values())):
+    for run_id in sorted(set(store.state.data.get("runs", {}).values())):
         try:
             kept = [a.path for a in store.client.list_artifacts(run_id) if Path(a.path).name in PAGES]
             repository = get_artifact_repository(store.client.get_run(run_id).info.artifact_uri)
@@ -294,11 +323,6 @@ def remove_pages(recipe: Recipe) -> list[str]:
                 " Delete it there, then run the same command again."
             ) from e
     return removed
-
-
-def run_ids(recipe: Recipe) -> dict[str, str]:
-    """Which MLflow runs the run folder knows, for links in reports."""
-    return dict(_State.of(recipe).data.get("runs", {}))
 
 
 @contextmanager
@@ -318,6 +342,20 @@ def tracked_stage(recipe: Recipe, recipe_path: Path, name: str, inputs: dict[str
     # another process (the training under accelerate) may have saved its own entries meanwhile: ours are saved as made
     store.end(run_id, failed=False)
     store.end(parent, failed=False)
+
+
+def _arm_key(arm: str, evaluated: dict[str, str]) -> str:
+    return f"arm {arm} {artifacts.digest(evaluated)}"
+
+
+def _address(uri: str) -> str | None:
+    """A server's address without user and password; None for a store that is a file or a database."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return None
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
 def _without_password(uri: str) -> str:

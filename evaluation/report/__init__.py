@@ -5,23 +5,26 @@ Ticket text is escaped; no script, no network.
 
 from __future__ import annotations
 
-import re
-from html import escape
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from evaluation import regressions
 from evaluation.decision import HEADLINES, Decision
+from evaluation.regressions import Ledger
+from evaluation.report import memo
 from evaluation.report.charts import bars, calibration, intervals, staircase, tornado
+from evaluation.report.formats import markdown, milliseconds, number, straight, usd
 from evaluation.routing import confidence
 from evaluation.summary import View
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jinja2 import Environment
 
 SHOWN_EXAMPLES = 8
-BIDIRECTIONAL = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def environment_of_pages() -> Environment:
@@ -34,15 +37,8 @@ def environment_of_pages() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_straight,
+        finalize=straight,
     )
-
-
-def _straight(value: Any) -> Any:
-    """Texts without the characters that turn the reading direction of what follows them."""
-    if not isinstance(value, str):
-        return value
-    return type(value)(BIDIRECTIONAL.sub("", value))
 
 
 def render(
@@ -57,11 +53,13 @@ def render(
     routing: dict[str, Any],
     facts: dict[str, Any],
 ) -> dict[str, str]:
-    """File name → page. The arguments are what evaluation and decision stored; facts: masked, hashes, base, mlflow_run, …"""
+    """File name → page. The arguments are what evaluation and decision stored; facts: masked, hashes, base, mlflow, …"""
     environment = environment_of_pages()
-    environment.filters |= {"num": _number, "ms": _milliseconds, "usd": _usd, "md": _markdown}
-    gated = {s.removeprefix("task=").split("/")[0] for s in decided.gates.must_pass}
+    environment.filters |= {"num": number, "ms": milliseconds, "usd": usd, "md": markdown}
+    gated = memo.gated_tasks(decided)
     tasks = sorted({i.task for i in view.items}, key=lambda t: (t not in gated, t))
+    arms = list(dict.fromkeys(row["arm"] for row in quality["arms"]))
+    ledgers = regressions.of_decision(view, decided)
     shown = {
         "name": name,
         "decided": decided,
@@ -73,16 +71,29 @@ def render(
         "egress": egress,
         "routing": routing,
         "facts": facts,
-        "arms": list(dict.fromkeys(row["arm"] for row in quality["arms"])),
+        "figures": memo.figures(
+            decided,
+            quality=quality["arms"],
+            speed=speed,
+            load=facts.get("load") or (),
+            economics=economics,
+        ),
+        "break_even": memo.break_even(decided, economics),
+        "leaves": memo.leaves(routing),
+        "turning_points": memo.turning_points(decided, economics),
         "quality_charts": {t: _quality_chart(decided, quality, t, facts) for t in tasks},
         "latency_charts": {
-            t: bars([(_arm(s["arm"], facts), s["p95_ms"]) for s in speed if s["task"] == t], "ms") for t in tasks
+            t: bars([(_arm(s["arm"], facts), s["p95_ms"]) for s in speed if s["task"] == t], "ms", "p95 in ms by arm")
+            for t in tasks
         },
+        "length_charts": {t: chart for t in tasks if (chart := _lengths(view, t, arms, facts))},
         "staircases": {t: _staircase(found, economics["monthly_requests"]) for t, found in economics["tasks"].items()},
         "tornados": {t: _tornado(found) for t, found in economics["tasks"].items()},
         "calibrations": {t: _calibrations(view, t, facts) for t in tasks},
-        "ledgers": {t: _ledger(view, t, decided) for t in tasks},
-        "examples": {t: _examples(view, t, decided) for t in tasks},
+        "ledgers": ledgers,
+        "examples": {t: _examples(view, ledgers[t], (decided.gates.candidate, decided.gates.baseline)) for t in tasks},
+        "kept_in": {t: sum(i.task == t and i.sensitivity == "local_only" for i in view.items) for t in tasks},
+        "runs": _runs(facts["mlflow"]),
         "arm_name": lambda arm: _arm(arm, facts),
     }
     return {name: environment.get_template(f"{name}.j2").render(shown) for name in ("report.html", "report.md")}
@@ -92,12 +103,35 @@ def _arm(arm: str, facts: dict[str, Any]) -> str:
     return "api (stand-in)" if arm == "api" and facts["stand_in"] else arm
 
 
+def _runs(where: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Arm → its MLflow run, an anchor on this page, and the run's page where the store is a server with pages."""
+    base = f"{where['address']}/#/experiments/{where['experiment_id']}/runs/" if where["address"] else None
+    return {
+        arm: {"run": run, "anchor": f"run-{n}", "link": f"{base}{run}" if base and run else None}
+        for n, (arm, run) in enumerate({"": where["parent_run_id"], **where["arms"]}.items())
+    }
+
+
 def _quality_chart(decided: Decision, quality: dict[str, Any], task: str, facts: dict[str, Any]) -> str:
     metric = next((s.metric for s in decided.slices if s.slice == f"task={task}"), None)
     rows = [
         r for r in quality["arms"] if r["slice"] == f"task={task}" and r["metric"] == metric and r["mean"] is not None
     ]
     return intervals([(_arm(r["arm"], facts), r["mean"], r["low"], r["high"]) for r in rows], str(metric))
+
+
+def _lengths(view: View, task: str, arms: Sequence[str], facts: dict[str, Any]) -> Markup:
+    """Median words of an answer by arm, the human's beside them; empty where the answers are labels."""
+    mine = [i for i in view.items if i.task == task and not i.choices]
+    if not mine:
+        return Markup("")
+    texts = {
+        _arm(a, facts): [x.text for i in mine if (x := view.answers.get((a, i.id))) and x.text is not None]
+        for a in arms
+    }
+    texts["the human"] = [i.reference for i in mine]
+    rows = [(name, median(len(t.split()) for t in found) if found else None) for name, found in texts.items()]
+    return bars(rows, "words", f"Median words of an answer by arm, {task}")
 
 
 def _staircase(found: dict[str, Any], now: int) -> Markup:
@@ -129,58 +163,24 @@ def _calibrations(view: View, task: str, facts: dict[str, Any]) -> dict[str, Mar
     return charts
 
 
-def _ledger(view: View, task: str, decided: Decision) -> dict[str, int]:
-    """How many items got worse, better or stayed, from the baseline to the candidate."""
-    metric = next((s.metric for s in decided.slices if s.slice == f"task={task}"), "")
-    counts = dict.fromkeys(("worse", "better", "the same", "not measured"), 0)
-    for i in view.items:
-        if i.task == task:
-            c, b = (view.values.get((arm, i.id, metric)) for arm in (decided.gates.candidate, decided.gates.baseline))
-            counts[
-                "not measured" if c is None or b is None else "worse" if c < b else "better" if c > b else "the same"
-            ] += 1
-    return counts
-
-
-def _examples(view: View, task: str, decided: Decision) -> list[dict[str, Any]]:
-    """Items side by side, those first where candidate and baseline differ most: regressions before gains."""
-    metric = next((s.metric for s in decided.slices if s.slice == f"task={task}"), "")
-    arms = (decided.gates.candidate, decided.gates.baseline)
-
-    def gap(item_id: str) -> float:
-        c, b = (view.values.get((arm, item_id, metric)) for arm in arms)
-        return c - b if c is not None and b is not None else 0.0
-
-    mine = sorted((i for i in view.items if i.task == task), key=lambda i: (gap(i.id), i.id))
+def _examples(view: View, ledger: Ledger, arms: tuple[str, str]) -> list[dict[str, Any]]:
+    """Items side by side: the worst losses, the best gains, then others. Texts of local_only items stay out of the page."""
+    items = {i.id: i for i in view.items if i.sensitivity != "local_only"}
+    entries = [e for e in ledger.entries if e.item in items]
+    lost, won = ([e for e in entries if e.change == change] for change in ("lost", "won"))
     half = SHOWN_EXAMPLES // 2
-    chosen = mine if len(mine) <= SHOWN_EXAMPLES else [*mine[:half], *mine[-half:]]
+    first = [*lost[: max(half, SHOWN_EXAMPLES - len(won))], *won[: max(half, SHOWN_EXAMPLES - len(lost))]]
+    others = [e for e in entries if e.change in ("tied", "not measured")]
     return [
         {
-            "question": i.prompt[-1]["content"],
-            "reference": i.reference,
+            "id": e.item,
+            "change": e.change,
+            "gap": e.gap,
+            "question": items[e.item].prompt[-1]["content"],
+            "reference": items[e.item].reference,
             "answers": [
-                (a, view.answers[a, i.id].text or f"({view.answers[a, i.id].error})")
-                for a in arms
-                if (a, i.id) in view.answers
+                (arm, answer.text or f"({answer.error})") for arm in arms if (answer := view.answers.get((arm, e.item)))
             ],
-            "gap": gap(i.id),
         }
-        for i in chosen
+        for e in [*first, *others][:SHOWN_EXAMPLES]
     ]
-
-
-def _markdown(text: Any) -> Markup:
-    """Text that no Markdown reader takes for a table's end, a link, code or HTML, and that turns no reading direction."""
-    return Markup(re.sub(r"([\\`*_\[\]|#])", r"\\\1", escape(" ".join(str(text).split()), quote=False)))
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "not measured" if value is None else f"{value:.{digits}f}"
-
-
-def _milliseconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
-
-
-def _usd(value: Any) -> str:
-    return "not known" if value is None else f"{float(value):,.3f}" if float(value) < 10 else f"{float(value):,.2f}"

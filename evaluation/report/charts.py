@@ -32,7 +32,7 @@ def intervals(rows: Sequence[tuple[str, float, float | None, float | None]], met
     return _svg(height + 12, ticks + "".join(parts), f"{metric} by arm with 95% intervals")
 
 
-def bars(rows: Sequence[tuple[str, float | None]], unit: str) -> Markup:
+def bars(rows: Sequence[tuple[str, float | None]], unit: str, title: str) -> Markup:
     """A bar per arm; arms without a value say so."""
     top = max([v for _, v in rows if v is not None], default=1.0) or 1.0
     parts = []
@@ -45,7 +45,7 @@ def bars(rows: Sequence[tuple[str, float | None]], unit: str) -> Markup:
         width = max(2.0, (_x(value, top) - LABEL))
         parts.append(f'<rect x="{LABEL}" y="{y + 3}" width="{width:.1f}" height="14" rx="2"/>')
         parts.append(f'<text x="{WIDTH - 60}" y="{y + 14}">{value:,.0f} {escape(unit)}</text>')
-    return _svg(8 + len(rows) * ROW, "".join(parts), f"p95 in {unit} by arm")
+    return _svg(8 + len(rows) * ROW, "".join(parts), title)
 
 
 def staircase(

@@ -256,11 +256,33 @@ def test_looks_at_test_items_are_counted_by_new_answers() -> None:
 def test_the_regression_ledger_names_every_item_once() -> None:
     before = {"a": 1.0, "b": 0.0, "c": 0.5, "d": None, "e": 0.9, "g": 0.2}
     after = {"a": 0.0, "b": 1.0, "c": 0.5, "d": 1.0, "e": 0.7, "f": 1.0, "g": 0.21}
-    found = regressions.ledger(before, after, tolerance=0.05)
-    assert found.counts == {"worse": 2, "better": 1, "same": 2, "not measured": 2}
-    assert [e.item for e in found.of("worse")] == ["a", "e"]  # the worst first
+    found = regressions.ledger("chrf", before, after)
+    assert found.counts == {"lost": 2, "won": 2, "tied": 1, "not measured": 2}
+    assert [e.item for e in found.of("lost")] == ["a", "e"]  # the worst first
     assert sorted(e.item for e in found.entries) == list("abcdefg")
-    assert found.of("better") == [regressions.Entry("b", "better", 0.0, 1.0)]
+    assert found.of("won")[0] == regressions.Entry("b", "won", 0.0, 1.0)
     seen = arms(3, old=[1.0, 0.0, math.nan], tuned=[0.0, 0.0, 1.0])
     of_view = regressions.of_view(seen, seen.items, champion="old", candidate="tuned", metric="label_accuracy")
-    assert of_view.counts == {"worse": 1, "better": 0, "same": 1, "not measured": 1}
+    assert of_view.counts == {"lost": 1, "won": 0, "tied": 1, "not measured": 1}
+    assert regressions.of_view(seen, seen.items, champion="old", candidate="tuned", metric="chrf").entries == []
+
+
+def test_the_ledger_s_rows_follow_the_gate_s_metric_and_hold_no_text() -> None:
+    seen = view(flips(0.9, 40, 1), flips(0.6, 40, 2))
+    decided = decide(seen, GATES)
+    rows = regressions.rows(seen, regressions.of_decision(seen, decided))
+    assert sorted(r["item"] for r in rows) == sorted(i.id for i in seen.items)
+    assert {k for r in rows for k in r} == {
+        "item",
+        "slices",
+        "metric",
+        "baseline",
+        "candidate",
+        "change",
+        "sensitivity",
+    }
+    for row in rows:
+        assert row["slices"][0] == f"task={seen.items[0].task}"
+        gap = row["candidate"] - row["baseline"]
+        assert row["change"] == ("won" if gap > 0 else "lost" if gap < 0 else "tied")
+    assert {r["change"] for r in rows} >= {"won", "lost"}

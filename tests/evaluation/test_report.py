@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
-from evaluation.decision import Gates, decide
-from evaluation.report import render
+from evaluation import gates
+from evaluation.decision import Decision, Gates, decide
+from evaluation.report import memo, render
 from evaluation.results import Answer, Item, Score
 from evaluation.routing import policy
 from evaluation.summary import View, arm_table, difference_table, speed_table
@@ -18,12 +20,15 @@ HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnp.exe 
 TASK = {
     "staircase": [{"requests": n, "self_hosted_usd": "100.0" if n < 500 else "200.0", "api_usd": str(0.3 * n)} for n in (0, 499, 500, 2000)],
     "break_even": [{"low": 334, "high": 499, "open": False}, {"low": 667, "high": 2000, "open": True}], "searched_to": 2000,
-    "tornado": [{"assumption": HOSTILE, "saving_usd_low": "-50", "saving_usd_high": "120"}],
+    "tornado": [{"assumption": HOSTILE, "saving_usd_low": "-50", "saving_usd_high": "120", "flips": True}],
+    "basis": "capacity from the recipe", "saving_usd": Decimal("-25.5"),
     "chance": {"p_self_hosting_cheaper": 0.7, "draws": 2000},
 }  # fmt: skip
 ARMS = ("tuned", "api")
+MLFLOW = {"address": None, "experiment_id": "7", "parent_run_id": "1" * 32, "arms": {"tuned": "2" * 32, "api": None}}
+RIGHT = {"tuned": 0.9, "api": 0.6}
 MEASURED = {"p50": None, "p99": None, "p95": {"value": 812.4, "low": 640.0, "high": None}}
-LOAD = {
+LOAD: dict[str, Any] = {
     "task": "triage", "arm": "tuned", "machine": HOSTILE, "stand_in": False, "requests_per_second": 2.5, "above": 2.6, "reason": HOSTILE,
     "slo_p95_ms": {"first_token_ms": 1000}, "rates": [
         {"requests_per_second": 2.5, "requests": 150, "planned": 150, "errors": {"timeout": 2, "http_500": 1}, "fault": None,
@@ -33,33 +38,43 @@ LOAD = {
 }  # fmt: skip
 
 
-def pages(text: str) -> dict[str, str]:
+def seen(text: str = "plain", *, right: dict[str, float] = RIGHT, choices: tuple[str, ...] = ("a", "b")) -> View:
+    """40 items of 40 customers, labels or (without choices) replies; right: arm → share of them with a score of 1."""
     items = [
-        Item(
-            str(n),
-            "triage",
-            ({"role": "user", "content": f"{text} {n}"},),
-            "a",
-            ("a", "b"),
-            (f"topic={text}",),
-            str(n),
-            "shareable",
-        )
+        Item(str(n), "triage", ({"role": "user", "content": f"{text} {n}"},), "a" if choices else "a b c", choices,
+             (f"topic={text}",), str(n), "local_only" if n == 39 else "shareable")
         for n in range(40)
-    ]
-    answers = [Answer(i.id, arm, text if i.id == "1" else "a", latency_ms=5.0) for i in items for arm in ARMS]
-    right = {"tuned": 0.9, "api": 0.6}
-    scored = [Score(i.id, a, "label_accuracy", float(int(i.id) < right[a] * len(items))) for i in items for a in ARMS]
-    view = View.of(items, answers, scored)
+    ]  # fmt: skip
+    answers = [
+        Answer(i.id, arm, text if i.id == "1" else "a", latency_ms=5.0 + int(i.id), first_token_ms=2.0 if arm == "api" else None)
+        for i in items
+        for arm in ARMS
+    ]  # fmt: skip
+    metric = "label_accuracy" if choices else "chrf"
+    scored = [Score(i.id, a, metric, float(int(i.id) < right[a] * len(items))) for i in items for a in ARMS]
+    return View.of(items, answers, scored)
+
+
+def decided_with(right: dict[str, float], min_items: int = 10) -> Decision:
+    return decide(seen(right=right), Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage",), min_items, 0.9))
+
+
+def pages(
+    text: str, *, choices: tuple[str, ...] = ("a", "b"), right: dict[str, float] = RIGHT, **more: Any
+) -> dict[str, str]:
+    view = seen(text, right=right, choices=choices)
     decided = decide(view, Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage",), 10, 0.9))
     economics: dict[str, Any] = {
-        "rows": [], "notes": [text], "dearer": [], "advice": "", "prices": {"provider": "p", "model": text, "source": "s", "as_of": "2026-01-01"},
+        "rows": [{"task": "triage", "arm": arm, "usd_per_1k": "0.25", "usd_per_month": month, "basis": text}
+                 for arm, month in (("tuned", "125.5"), ("api", "100"))],
+        "notes": [text], "warnings": [text], "dearer": [], "advice": "",
+        "prices": {"provider": "p", "model": text, "source": "s", "as_of": "2026-01-01"},
         "hardware": {"name": text, "usd_per_hour": "1", "source": "s", "date": "2026-01-01"}, "monthly_requests": 1000, "tasks": {"triage": TASK},
     }  # fmt: skip
     facts = {
         "masked": {"email": 3}, "counts": {"read": {"in": {"tickets": 1}, "out": {}, "dropped": {text: 1}}}, "method": "lora", "lora": {"r": 8},
-        "base": {"name": text, "revision": "0" * 40}, "hashes": {"dataset": "0" * 64}, "mlflow_run": "1" * 32, "stand_in": True,
-        "load": [LOAD],
+        "base": {"name": text, "revision": "0" * 40}, "hashes": {"dataset": "0" * 64}, "mlflow": MLFLOW, "stand_in": True,
+        "load": [LOAD], **more,
     }  # fmt: skip
     return render(
         name=text, decided=decided, economics=economics, view=view, facts=facts, routing=policy(decided, {}, model="m"),
@@ -92,13 +107,13 @@ def test_hostile_text_is_text_in_the_page() -> None:
     page = pages(HOSTILE)["report.html"]
     tags = Tags()
     tags.feed(page)
-    assert {t for t, _ in tags.found} & {"script", "img", "iframe", "object", "a", "link", "form"} == set()
-    assert not [a for _, attributes in tags.found for a in attributes if a.startswith("on") or a in ("href", "src")]
+    assert {t for t, _ in tags.found} & {"script", "img", "iframe", "object", "link", "form"} == set()
+    assert not [a for _, attributes in tags.found for a in attributes if a.startswith("on") or a == "src"]
+    assert {str(a["href"])[0] for _, a in tags.found if "href" in a} == {"#"}, "a link leads away from the page"
     assert "default-src 'none'" in page
     assert page.count("&lt;script&gt;") >= 5
     assert "\u202e" not in page
-    assert "334 and 499; 667 and 2,000 (and perhaps beyond" in page
-    assert "70 % of 2,000 draws" in page
+    assert "share of 2,000 draws" in page
     assert page.count("<polyline") == 2
 
 
@@ -109,7 +124,7 @@ def test_hostile_text_is_text_in_markdown() -> None:
     assert "\u202e" not in short
     rows = [line for line in short.splitlines() if line.startswith("|")]
     widths = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
-    assert widths == {10, 5}, "a text broke a table"
+    assert widths == {10, 7, 5, 3}, "a text broke a table"
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.md"])
@@ -117,3 +132,73 @@ def test_the_verdict_comes_first(name: str) -> None:
     page = pages("plain words")[name]
     assert page.index("Self-host") < page.index("Verdict per slice")
     assert "STAND-IN" in page.upper()
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_the_memo_says_every_figure_before_anything_else(name: str) -> None:
+    under = {**LOAD["rates"][0], "latency_ms": MEASURED}
+    page = pages("plain words", load=[{**LOAD, "rates": [under, LOAD["rates"][1]]}])[name]
+    memo = re.sub(r"<[^>]*>|\\\\", " ", page[: page.index("Verdict per slice")])
+    order = ("label_accuracy, task=triage", "0.900 (0.803 to 0.997)", "0.600", "ratio 1.500", "p95 (p99), triage", "42 (44) ms",
+             "first token p95, triage", "under load, triage", "812 ms at 2.50/s", "cost a month", "125.50 USD", "100.00 USD",
+             "25.50 USD more than the API", "from 334 to 499 and from 667 on", "What leaves the house", "1 rows, 2 bytes",
+             "What would change the verdict", "closest must-pass slice is task=triage", "half or half more of")  # fmt: skip
+    at = 0
+    for words in order:
+        found = memo.replace("\\", "").lower().find(words.lower(), at)
+        assert found >= 0, f"{words!r} is missing after {memo[at : at + 200]!r}"
+        at = found
+
+
+def test_what_would_change_the_verdict_depends_on_the_verdict() -> None:
+    money: dict[str, Any] = {"tasks": {}}
+    weak = decided_with({"tuned": 0.5, "api": 0.9})
+    assert memo.turning_points(weak, money) == [
+        "task=triage: a candidate shown to reach label_accuracy 0.810; this one has 0.500."
+    ]
+    few = decided_with({"tuned": 0.9, "api": 0.9}, min_items=500)
+    assert memo.turning_points(few, money) == ["task=triage: 40 items measured, 500 needed to decide."]
+    strong = decided_with({"tuned": 0.9, "api": 0.6})
+    assert "lower end of its ratio" in memo.turning_points(strong, money)[0]
+    refused = gates.blocked(strong, [{"passed": False, "sentence": "Canaries were found."}])
+    assert "passes the gate" in memo.turning_points(refused, money)[0]
+
+
+def test_lengths_are_of_free_text_beside_the_human_s() -> None:
+    assert "Median words" not in pages("plain")["report.html"], "a label has no length"
+    replies = pages("plain", choices=())["report.html"]
+    chart = replies[replies.index("<h2>Length</h2>") : replies.index("<h2>Latency and cost</h2>")]
+    assert re.findall(r"(\d+) words", chart) == ["1", "1", "3"]
+    assert "the human" in chart
+
+
+def test_every_arm_s_row_leads_to_its_mlflow_run() -> None:
+    page = pages("plain")["report.html"]
+    tags = Tags()
+    tags.feed(page)
+    anchors = {a["id"] for t, a in tags.found if t == "tr" and "id" in a}
+    assert {str(a["href"]) for t, a in tags.found if t == "a"} <= {f"#{i}" for i in anchors}
+    for heading in ("<h2>Quality</h2>", "<h2>Latency and cost</h2>"):
+        section = page[page.index(heading) :].split("<h2>")[1]
+        assert '<td><a href="#run-1">tuned</a></td>' in section
+    assert f'<tr id="run-1"><td>tuned</td><td><code>{"2" * 32}</code></td>' in page
+    assert '<tr id="run-2"><td>api (stand-in)</td><td>none in this store' in page
+    short = pages("plain")["report.md"]
+    assert f"| tuned | {'2' * 32} |" in short
+    served = pages("plain", mlflow={**MLFLOW, "address": "https://mlflow.example/team"})
+    link = f"https://mlflow.example/team/#/experiments/7/runs/{'2' * 32}"
+    assert f'<a href="{link}"><code>{"2" * 32}</code></a>' in served["report.html"]
+    assert f"[{'2' * 32}]({link})" in served["report.md"]
+
+
+def test_losses_and_gains_are_counted_and_shown_but_not_what_stays_in_the_house() -> None:
+    page = pages("plain", right={"tuned": 0.9, "api": 0.95})["report.html"]
+    ledger = page[page.index("Won and lost") : page.index("<h2>Privacy</h2>")]
+    assert "2 lost, 0 won, 38 tied, 0 not measured. Texts of 1 local-only items are not shown." in ledger
+    shown = re.findall(r"<summary>(\w+)[^<]* · plain (\d+)", ledger)
+    assert shown[:2] == [("lost", "36"), ("lost", "37")]
+    assert len(shown) == 8
+    assert {change for change, _ in shown[2:]} == {"tied"}
+    only = pages("plain", right={"tuned": 0.9, "api": 1.0})["report.html"]
+    assert "4 lost" in only
+    assert "plain 39" not in only, "item 39 is local_only"

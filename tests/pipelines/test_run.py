@@ -24,7 +24,7 @@ def test_a_run_leaves_four_finished_artifacts_and_a_report(finished: Workspace) 
     page = (finished.run_folder / "decision" / "report.html").read_text()
     assert "<svg" in page
     assert "<script" not in page
-    assert not re.search(r"(?:src|href)=", page)
+    assert not re.search(r"src=|href=\"(?!#)", page)
 
 
 def test_rows_in_are_rows_out_and_drops_at_every_step(finished: Workspace) -> None:
@@ -75,6 +75,13 @@ def test_lineage_leads_from_a_row_to_file_and_place(finished: Workspace) -> None
     assert all(r["at"].split("/")[1] == r["file"].removesuffix(".json") and len(r["sha256"]) == 64 for r in lineage)
 
 
+def test_the_decision_holds_a_ledger_of_every_item_without_its_texts(finished: Workspace) -> None:
+    lines = (finished.run_folder / "decision" / "regressions.jsonl").read_text().splitlines()
+    items = [json.loads(line) for line in (finished.run_folder / "report" / "items.jsonl").read_text().splitlines()]
+    assert sorted(json.loads(line)["item"] for line in lines) == sorted(i["id"] for i in items)
+    assert not [i for i in items for line in lines if i["prompt"][-1]["content"] in line]
+
+
 def test_a_second_run_does_nothing_and_says_so(copied: Workspace) -> None:
     before = {n: copied.manifest(n)["content_sha256"] for n in ("dataset", "adapter", "report", "decision")}
     stamp = (copied.run_folder / "adapter" / "manifest.json").stat().st_mtime_ns
@@ -97,6 +104,17 @@ def test_a_changed_gate_is_decided_again_from_stored_answers(copied: Workspace) 
     assert done.returncode == 3, done.stderr
     assert "500 needed" in done.stdout
     assert done.stderr.count("unchanged, kept") == 3
+    # evaluation was skipped, and every arm's numbers are still found in the run that it logged them to
+    where = json.loads((copied.run_folder / "decision" / "decision.json").read_text())["mlflow"]
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{copied.run_folder.parent}/mlflow.db")
+    for arm, run_id in where["arms"].items():
+        run = client.get_run(run_id)
+        assert (run.data.tags["freehold.arm"], run.info.experiment_id) == (arm, where["experiment_id"])
+        assert [k for k in run.data.metrics if k.startswith("quality/")]
+        assert run_id in (copied.run_folder / "decision" / "report.html").read_text()
+    assert set(where["arms"]) == set(copied.manifest("report")["facts"]["arms"])
     # the same answers under other gates are no new look at the test items
     looks = [json.loads(line) for line in (copied.run_folder.parent / "looks.jsonl").read_text().split("\n") if line]
     assert [(k["candidate"], k["recipe"]) for k in looks] == [("tuned", "desk")]

@@ -1,0 +1,186 @@
+"""The decision in figures: what a budget owner asks first, and what would change the answer. Pure, from what was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evaluation.break_even import in_words
+from evaluation.decision import Decision, SliceDecision
+from evaluation.report.formats import milliseconds, number, usd
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the memo: the candidate's and the baseline's value, and what the two say together."""
+
+    what: str
+    candidate: str
+    baseline: str
+    reading: str = ""
+
+
+def figures(decided: Decision, *, quality: Rows, speed: Rows, load: Rows, economics: Mapping[str, Any]) -> list[Figure]:
+    """Quality of every must-pass slice, then latency and cost of their tasks.
+
+    quality: rows of slice, arm and metric with their intervals; load: the load test's rows.
+    """
+    arms = (decided.gates.candidate, decided.gates.baseline)
+    found = [_quality(s, quality, arms) for s in decided.slices if s.must_pass]
+    for task in gated_tasks(decided):
+        mine, theirs = ({r["arm"]: r for r in speed if r["task"] == task}.get(arm, {}) for arm in arms)
+        found.append(
+            Figure(f"latency p95 (p99), {task}", _latency(mine, "p95_ms", "p99_ms"), _latency(theirs, "p95_ms", "p99_ms"),
+                   "of single answers")
+        )  # fmt: skip
+        if any(r.get("first_token_p95_ms") is not None for r in (mine, theirs)):
+            found.append(
+                Figure(f"first token p95, {task}", *(_latency(r, "first_token_p95_ms") for r in (mine, theirs)))
+            )
+        found += _under_load(task, load, arms)
+        found.append(_cost(task, arms, economics))
+    return found
+
+
+def gated_tasks(decided: Decision) -> list[str]:
+    """The tasks that a must-pass slice belongs to."""
+    return list(dict.fromkeys(s.removeprefix("task=").split("/")[0] for s in decided.gates.must_pass))
+
+
+def break_even(decided: Decision, economics: Mapping[str, Any]) -> dict[str, str]:
+    """Task → the volumes at which self-hosting costs no more, in words."""
+    found = {t: economics["tasks"][t] for t in gated_tasks(decided) if t in economics["tasks"]}
+    return {
+        t: in_words(f["break_even"], f["searched_to"])
+        if f["break_even"] is not None
+        else f"Not known: a price or a capacity is missing ({f['basis']})."
+        for t, f in found.items()
+    }
+
+
+def leaves(routing: Mapping[str, Any]) -> str:
+    """What would leave the house under the routing policy, in one sentence."""
+    if routing["default"]["target"] != "api":
+        return "In production, by routing.yaml: nothing goes to an API."
+    tasks = {s: r for s, r in routing["slices"].items() if s.startswith("task=")}
+    away = [s for s, r in tasks.items() if r["target"] != "self_host"]
+    unsure = [f"{s} below confidence {r['min_confidence']:.2f}" for s, r in tasks.items() if "min_confidence" in r]
+    sent = ", ".join([*away, *unsure]) or "only what no rule names"
+    return f"In production, by routing.yaml: {sent} to the API; rows marked local_only never."
+
+
+def turning_points(decided: Decision, economics: Mapping[str, Any]) -> list[str]:
+    """What would change the verdict, and which assumption about money would change who is cheaper."""
+    required = [s for s in decided.slices if s.must_pass]
+    if decided.verdict == "self_host":
+        found = _slack(required, decided.gates.ratio)
+    elif decided.verdict == "untuned":
+        found = [
+            f"A {decided.gates.candidate} model that passes and is shown to beat the untuned arm in a must-pass slice."
+        ]
+    elif decided.kind == "rejected by a gate":
+        found = ["A candidate that passes the gate which refused this one; its quality would do."]
+    else:
+        found = [told for s in required if (told := _missing(s, decided.gates.ratio)) is not None]
+    for task in gated_tasks(decided):
+        flips = [b["assumption"] for b in economics["tasks"].get(task, {}).get("tornado", ()) if b["flips"]]
+        if flips:
+            found.append(f"Money, {task}: half or half more of {' or of '.join(flips)} changes which is cheaper.")
+    return found
+
+
+def _quality(s: SliceDecision, quality: Rows, arms: tuple[str, str]) -> Figure:
+    rows = {r["arm"]: r for r in quality if r["slice"] == s.slice and r["metric"] == s.metric}
+    mine, theirs = (_mean(rows.get(arm, {})) for arm in arms)
+    return Figure(f"{s.metric}, {s.slice}", mine, theirs, _against(s))
+
+
+def _mean(row: Mapping[str, Any]) -> str:
+    if row.get("mean") is None:
+        return "not measured"
+    return number(row["mean"]) + (f" ({number(row['low'])} to {number(row['high'])})" if row["low"] is not None else "")
+
+
+def _against(s: SliceDecision) -> str:
+    """The gate's own comparison."""
+    t = s.test
+    if t is None:
+        return s.kind
+    if t.margin is not None:
+        ends = _ends(t.difference_low, t.difference_high)
+        return f"{s.kind}: difference {t.difference:+.3f}{ends}, allowed {-t.margin:g}"
+    return f"{s.kind}: ratio {number(t.ratio)}{_ends(t.low, t.high)}"
+
+
+def _ends(low: float | None, high: float | None) -> str:
+    return f" ({number(low)} to {number(high)})" if low is not None and high is not None else ""
+
+
+def _latency(row: Mapping[str, Any], first: str, second: str | None = None) -> str:
+    if row.get(first) is None:
+        return "not measured"
+    return f"{milliseconds(row[first])}{f' ({milliseconds(row[second])})' if second else ''} ms"
+
+
+def _under_load(task: str, load: Rows, arms: tuple[str, str]) -> list[Figure]:
+    """The whole answer's p95 at the highest rate that kept the service level; nothing where no arm was loaded."""
+    told = {}
+    for c in load:
+        kept = (r for r in c["rates"] if not r["fault"] and r["requests_per_second"] == c["requests_per_second"])
+        p95 = next((r["latency_ms"]["p95"] for r in kept), None)
+        if c["task"] == task and p95 and p95["value"] is not None:
+            told[c["arm"]] = f"{milliseconds(p95['value'])} ms at {c['requests_per_second']:.2f}/s"
+    if not any(arm in told for arm in arms):
+        return []
+    mine, theirs = (told.get(arm, "not measured") for arm in arms)
+    return [Figure(f"latency p95 under load, {task}", mine, theirs, "at the highest rate inside the service level")]
+
+
+def _cost(task: str, arms: tuple[str, str], economics: Mapping[str, Any]) -> Figure:
+    month = {r["arm"]: r["usd_per_month"] for r in economics["rows"] if r["task"] == task}
+    mine, theirs = (f"{usd(month[a])} USD" if month.get(a) is not None else "not known" for a in arms)
+    saving = economics["tasks"].get(task, {}).get("saving_usd")
+    reading = f"at {economics['monthly_requests']:,} requests"
+    if saving is not None:
+        reading += f": {usd(abs(saving))} USD {'less' if saving >= 0 else 'more'} than the API"
+    return Figure(f"cost a month, {task}", mine, theirs, reading)
+
+
+def _slack(required: Sequence[SliceDecision], ratio: float) -> list[str]:
+    """The must-pass slice that came closest to its bound."""
+    each = []
+    for s in required:
+        if s.test is None:
+            continue
+        if s.test.margin is not None and s.test.difference_low is not None:
+            bound, low, what = -s.test.margin, s.test.difference_low, "difference"
+        elif s.test.margin is None and s.test.low is not None:
+            bound, low, what = ratio, s.test.low, "ratio"
+        else:
+            continue
+        each.append((low - bound, f"The closest must-pass slice is {s.slice}: the lower end of its {what} is {low:.3f}; under"
+                     f" {bound:g} it would not have passed."))  # fmt: skip
+    return [min(each)[1]] if each else []
+
+
+def _missing(s: SliceDecision, ratio: float) -> str | None:
+    """What a must-pass slice lacks; None where it passed."""
+    if s.verdict == "self_host":
+        return None
+    if s.verdict == "api" and s.baseline_mean is not None:
+        margin = s.test.margin if s.test is not None else None
+        needed = ratio * s.baseline_mean if margin is None else s.baseline_mean - margin
+        return (
+            f"{s.slice}: a candidate shown to reach {s.metric} {needed:.3f}; this one has {number(s.candidate_mean)}."
+        )
+    if s.kind == "undecided" and s.test is not None:
+        more = s.test.more_items
+        return f"{s.slice}: " + (
+            f"about {more:,} more items, if the truth is what was seen."
+            if more
+            else "a better candidate; more items alone would not do."
+        )
+    return s.sentence
