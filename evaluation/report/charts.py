@@ -21,7 +21,7 @@ def intervals(rows: Sequence[tuple[str, float, float | None, float | None]], met
             x1, x2 = _x(max(0.0, low), top), _x(high, top)
             parts.append(f'<line x1="{x1:.1f}" x2="{x2:.1f}" y1="{y}" y2="{y}" class="span"/>')
         parts.append(
-            f'<circle cx="{_x(mean, top):.1f}" cy="{y}" r="4.5"/><text x="{WIDTH - 38}" y="{y + 4}">{mean:.3f}</text>'
+            f'<circle cx="{_x(mean, top):.1f}" cy="{y}" r="4.5"/><text x="{WIDTH - 2}" y="{y + 4}" class="value">{mean:.3f}</text>'
         )
     height = 14 + len(rows) * ROW
     ticks = "".join(
@@ -44,7 +44,7 @@ def bars(rows: Sequence[tuple[str, float | None]], unit: str, title: str) -> Mar
             continue
         width = max(2.0, (_x(value, top) - LABEL))
         parts.append(f'<rect x="{LABEL}" y="{y + 3}" width="{width:.1f}" height="14" rx="2"/>')
-        parts.append(f'<text x="{WIDTH - 60}" y="{y + 14}">{value:,.0f} {escape(unit)}</text>')
+        parts.append(f'<text x="{WIDTH - 2}" y="{y + 14}" class="value">{value:,.0f} {escape(unit)}</text>')
     return _svg(8 + len(rows) * ROW, "".join(parts), title)
 
 
@@ -81,7 +81,7 @@ def staircase(
         f'<line class="own" x1="{left}" x2="{left + 24}" y1="{high + 44}" y2="{high + 44}"/><text x="{left + 30}" y="{high + 48}">self-hosted</text>'
         f'<line class="api" x1="{left + 130}" x2="{left + 154}" y1="{high + 44}" y2="{high + 44}"/><text x="{left + 160}" y="{high + 48}">API</text>'
         f'<line class="now" x1="{left + 220}" x2="{left + 244}" y1="{high + 44}" y2="{high + 44}"/>'
-        f'<text x="{left + 250}" y="{high + 48}">declared traffic, {_short(now)} requests a month</text>'
+        f'<text x="{left + 250}" y="{high + 48}">declared: {_short(now)} a month</text>'
     )
     now_line = f'<line class="now" x1="{here:.1f}" x2="{here:.1f}" y1="10" y2="{10 + high}"/>'
     return _svg(high + 56, shaded + ticks + lines + now_line + key, title)
@@ -176,7 +176,7 @@ def heat(rows: Sequence[tuple[str, Sequence[int]]], title: str) -> Markup:
 
 
 def _x(value: float, top: float) -> float:
-    return LABEL + value / top * (WIDTH - LABEL - 70)
+    return LABEL + value / top * (WIDTH - LABEL - 90)
 
 
 def _svg(height: float, body: str, title: str) -> Markup:

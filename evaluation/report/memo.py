@@ -64,12 +64,12 @@ def break_even(decided: Decision, economics: Mapping[str, Any]) -> dict[str, str
 def leaves(routing: Mapping[str, Any]) -> str:
     """What would leave the house under the routing policy, in one sentence."""
     if routing["default"]["target"] != "api":
-        return "In production, by routing.yaml: nothing goes to an API."
+        return "In production, by routing.yaml, nothing goes to an API."
     tasks = {s: r for s, r in routing["slices"].items() if s.startswith("task=")}
     away = [s for s, r in tasks.items() if r["target"] != "self_host"]
     unsure = [f"{s} below confidence {r['min_confidence']:.2f}" for s, r in tasks.items() if "min_confidence" in r]
     sent = ", ".join([*away, *unsure]) or "only what no rule names"
-    return f"In production, by routing.yaml: {sent} to the API; rows marked local_only never."
+    return f"In production, by routing.yaml, {sent} would go to the API; rows marked local_only never."
 
 
 def turning_points(decided: Decision, economics: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -68,7 +69,22 @@ class Browser:
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def js(self, expression: str) -> Any:
-        return self.send("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        """The value of an expression; a promise is awaited."""
+        found = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        return found["result"].get("value")
+
+    def show(self, width: int, *, dark: bool) -> None:
+        """A window of this width in CSS pixels, for somebody who prefers dark or light pages."""
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.send("Emulation.setEmulatedMedia", media="", features=[scheme])
+
+    def screenshot(self) -> bytes:
+        """The whole page as PNG."""
+        return base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"])
+
+    def pdf(self) -> bytes:
+        return base64.b64decode(self.send("Page.printToPDF", preferCSSPageSize=True)["data"])
 
     def until(self, expression: str) -> None:
         deadline = time.monotonic() + 20

@@ -16,7 +16,10 @@ from evaluation.results import Answer, Item, Score
 from evaluation.routing import policy
 from evaluation.summary import View, arm_table, difference_table, speed_table
 
-HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnp.exe |[x](javascript:alert(1))`=HYPERLINK("http://evil.example")'
+HOSTILE = (
+    '<script>window.hit=1;alert(1)</script>"><img src=x onerror=alert(1)>' + "\u202egnp.exe |[x](javascript:alert(1))`"
+    '=HYPERLINK("http://evil.example")</style></title><style>body{display:none}</style><svg onload=alert(1)>'
+)
 TASK = {
     "staircase": [{"requests": n, "self_hosted_usd": "100.0" if n < 500 else "200.0", "api_usd": str(0.3 * n)} for n in (0, 499, 500, 2000)],
     "break_even": [{"low": 334, "high": 499, "open": False}, {"low": 667, "high": 2000, "open": True}], "searched_to": 2000,
@@ -111,6 +114,7 @@ def test_hostile_text_is_text_in_the_page() -> None:
     assert not [a for _, attributes in tags.found for a in attributes if a.startswith("on") or a == "src"]
     assert {str(a["href"])[0] for _, a in tags.found if "href" in a} == {"#"}, "a link leads away from the page"
     assert "default-src 'none'" in page
+    assert [t for t, _ in tags.found].count("style") == 1
     assert page.count("&lt;script&gt;") >= 5
     assert "\u202e" not in page
     assert "share of 2,000 draws" in page
