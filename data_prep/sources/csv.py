@@ -19,7 +19,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from data_prep.records import Dropped, Message, Person, Pointer, Record, Role, SourceError, Tally
-from data_prep.sources._files import BOMS, PEEKED, Peek, delimiter_of, files, moment, relative
+from data_prep.sources._files import PEEKED, Peek, delimiter_of, files, moment, relative
+from data_prep.sources._tables import Encoding, Table
 from data_prep.sources._threads import Stored, ThreadStore
 
 KIND: Literal["ticket"] = "ticket"
@@ -201,7 +202,7 @@ def read(
     messages_glob: str = "*",
     fields: dict[str, str] = {},  # noqa: B006  (read only; the schema shows it as the default)
     html: bool = False,
-    encoding: str = "utf-8",
+    encoding: Encoding = "utf-8",
     delimiter: Literal[",", ";", "\t", "|"] | None = None,
     solved_values: tuple[str, ...] = ("solved", "closed", "resolved", *YES),
     satisfied_values: tuple[str, ...] = ("good", "satisfied", "4", "5"),
@@ -226,7 +227,8 @@ def read(
     with ThreadStore(tally) as store:
         for file in files(path, ".csv", ".tsv"):
             _store(
-                _Table(file, relative(file, path), encoding, delimiter, tally),
+                Table(file, relative(file, path), encoding, delimiter),
+                tally,
                 store,
                 tickets,
                 messages,
@@ -245,7 +247,8 @@ def read(
 
 
 def _store(
-    table: _Table,
+    table: Table,
+    tally: Tally,
     store: ThreadStore,
     tickets: Columns | None,
     messages: Columns | None,
@@ -260,19 +263,19 @@ def _store(
     is_messages = messages is not None and fnmatch(name, messages_glob) and (tickets is None or ticket_column in header)
     if messages is not None and is_messages and not (tickets_glob != "*" and fnmatch(name, tickets_glob)):
         _refuse_flags(table, header, messages, assume_public=assume_public)
-        for where, row in table.rows(messages.body, ticket_column):
+        for where, row in _rows(table, tally, messages.body, ticket_column):
             id = row[messages.id] if messages.ticket and row.get(messages.id) else f"{where.file}:{where.at}"
             store.add_message(row[ticket_column], id, row.get(messages.created or ""), row, where)
             if tickets is None and row[ticket_column]:
                 store.add_opening(row[ticket_column], row, where)
     elif tickets is not None and fnmatch(name, tickets_glob):
         _refuse_flags(table, header, tickets, assume_public=assume_public)
-        for where, row in table.rows(tickets.id, tickets.body):
-            table.tally.seen("tickets")
+        for where, row in _rows(table, tally, tickets.id, tickets.body):
+            tally.seen("tickets")
             store.add_ticket(row[tickets.id], row, where)
 
 
-def _refuse_flags(table: _Table, header: list[str], columns: Columns, *, assume_public: bool) -> None:
+def _refuse_flags(table: Table, header: list[str], columns: Columns, *, assume_public: bool) -> None:
     """Raises SourceError where a column that the map does not name seems to tell internal rows from public ones."""
     sample = _sample(Peek.of(table.file), table.delimiter)
     flag = None if assume_public else _flag(header, columns.model_dump(exclude_none=True), sample)
@@ -283,75 +286,17 @@ def _refuse_flags(table: _Table, header: list[str], columns: Columns, *, assume_
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A CSV file, read row by row: it may be larger than memory."""
-
-    file: Path
-    name: str
-    encoding: str
-    delimiter: str | None
-    tally: Tally
-
-    def header(self) -> list[str]:
-        with self.file.open("rb") as f:
-            start = f.read(4)
-        with self.file.open(encoding=self._encoding(start), errors="replace", newline="") as text:
-            return [h.strip() for h in next(csv.reader(text, delimiter=self._delimiter(start)), [])]
-
-    def _encoding(self, start: bytes) -> str:
-        return next((name for bom, name in BOMS if start.startswith(bom)), self.encoding)
-
-    def _delimiter(self, start: bytes) -> str:
-        if self.delimiter is not None:
-            return self.delimiter
-        with self.file.open(encoding=self._encoding(start), errors="replace") as text:
-            return delimiter_of(text.readline(1 << 16))
-
-    def rows(self, *needed: str) -> Iterator[tuple[Pointer, dict[str, str]]]:
-        """Rows by header with their lines. Rows with more or fewer cells than the header are dropped and counted."""
-        with self.file.open("rb") as f:
-            start = f.read(4096)
-        if not start.strip():
-            raise SourceError(f"{self.file}: is empty. Export it again, or remove it from the source's folder.")
-        encoding = self._encoding(start)
-        if b"\x00" in start and encoding != "utf-16":
-            raise SourceError(
-                f"{self.file}: holds zero bytes, so it is not a text file. Point the source at the export itself."
-            )
-        header = self.header()
-        missing = sorted(set(needed) - set(header))
-        if missing:
-            raise SourceError(
-                f"{self.file}:1: has no column {missing[0]!r}; it has {header}. Set the column map in this source's options,"
-                f" or `delimiter` if the columns run together."
-            )
-        with self.file.open(encoding=encoding, newline="") as text:
-            reader = csv.reader(text, delimiter=self._delimiter(start))
-            try:
-                yield from self._cells(reader, header)
-            except UnicodeDecodeError as e:
-                raise SourceError(
-                    f"{self.file}: after line {reader.line_num} byte {e.object[e.start]:#04x} is not {encoding}."
-                    f" Set `encoding` in this source's options (Windows exports are often cp1252)."
-                ) from e
-            except csv.Error as e:
-                raise SourceError(f"{self.file}:{reader.line_num}: not CSV ({e}). Export it again.") from e
-
-    def _cells(self, reader: Any, header: list[str]) -> Iterator[tuple[Pointer, dict[str, str]]]:
-        next(reader)
-        line = reader.line_num + 1
-        for cells in reader:
-            where, line = Pointer(self.name, f"line {line}"), reader.line_num + 1
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                self.tally.seen("broken rows")
-                self.tally.drop(
-                    Dropped("wrong_number_of_cells", where, f"{len(cells)} cells, header has {len(header)}")
-                )
-                continue
-            yield where, dict(zip(header, cells, strict=True))
+def _rows(table: Table, tally: Tally, *needed: str) -> Iterator[tuple[Pointer, dict[str, str]]]:
+    """Rows by header. Raises SourceError where a needed column is missing."""
+    header = table.header()
+    missing = sorted(set(needed) - set(header))
+    if missing:
+        raise SourceError(
+            f"{table.file}:1: has no column {missing[0]!r}; it has {header}. Set the column map in this source's options,"
+            f" or `delimiter` if the columns run together."
+        )
+    for where, cells in table.rows(tally):
+        yield where, dict(zip(header, cells, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,7 +258,7 @@ def test_csv_faults_are_told_with_file_and_line(tmp_path: Path, tally: Tally) ->
         "m,ticket,text,who,at,role,seen\n1,T1,one cell too few,ann,2026-01-01,customer\n2,T1,ok,ann,2026-01-01,customer,public\n"
     )
     assert len(list(csv.read(tmp_path, tally, messages=MESSAGES, roles=ROLES))) == 1
-    assert tally.examples["wrong_number_of_cells"] == ["a.csv line 2 (6 cells, header has 7)"]
+    assert tally.examples["broken_record"] == ["a.csv line 2 (6 cells, the header has 7)"]
     file.write_bytes(
         "m,ticket,text,who,at,role,seen\n1,T1,gr\xfc\xdfe,ann,2026-01-01,customer,public\n".encode("cp1252")
     )
