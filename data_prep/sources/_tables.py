@@ -54,7 +54,7 @@ class Table:
         start = self._start()
         if not start.strip():
             raise SourceError(f"{self.file}: is empty. Export it again, or remove it from the source's folder.")
-        if "\x00" in start:
+        if "\x00" in start[:4096]:
             raise SourceError(
                 f"{self.file}: holds zero bytes, so it is not a text file. Point the source at the export itself."
             )

@@ -257,28 +257,48 @@ def _store(
     *,
     assume_public: bool,
 ) -> None:
-    """One file's rows into the store, as tickets or as messages."""
-    name, header = table.file.name, table.header()
+    """One file's rows into the store, as tickets or as messages; a file that no glob fits is counted."""
+    name = table.file.name
     ticket_column = (messages.ticket or messages.id) if messages is not None else ""
-    is_messages = messages is not None and fnmatch(name, messages_glob) and (tickets is None or ticket_column in header)
+    fits_tickets = tickets is not None and fnmatch(name, tickets_glob)
+    fits_messages = messages is not None and fnmatch(name, messages_glob)
+    is_messages = fits_messages and (tickets is None or ticket_column in table.header())
     if messages is not None and is_messages and not (tickets_glob != "*" and fnmatch(name, tickets_glob)):
-        _refuse_flags(table, header, messages, assume_public=assume_public)
+        _refuse_flags(table, messages, assume_public=assume_public)
         for where, row in _rows(table, tally, messages.body, ticket_column):
-            id = row[messages.id] if messages.ticket and row.get(messages.id) else f"{where.file}:{where.at}"
-            store.add_message(row[ticket_column], id, row.get(messages.created or ""), row, where)
-            if tickets is None and row[ticket_column]:
-                store.add_opening(row[ticket_column], row, where)
-    elif tickets is not None and fnmatch(name, tickets_glob):
-        _refuse_flags(table, header, tickets, assume_public=assume_public)
+            ticket = row[ticket_column].strip()
+            id = _id(row, messages.id, where, tally) if messages.ticket else _place(where)
+            store.add_message(ticket, id, row.get(messages.created or ""), row, where)
+            if tickets is None and ticket:
+                store.add_opening(ticket, row, where)
+    elif tickets is not None and fits_tickets:
+        _refuse_flags(table, tickets, assume_public=assume_public)
         for where, row in _rows(table, tally, tickets.id, tickets.body):
             tally.seen("tickets")
-            store.add_ticket(row[tickets.id], row, where)
+            store.add_ticket(_id(row, tickets.id, where, tally), row, where)
+    else:
+        tally.seen("files that are not read")
+        tally.drop(
+            Dropped("file_of_no_glob", Pointer(table.name, "line 1"), "neither tickets_glob nor messages_glob fits")
+        )
 
 
-def _refuse_flags(table: Table, header: list[str], columns: Columns, *, assume_public: bool) -> None:
+def _id(row: dict[str, str], column: str, where: Pointer, tally: Tally) -> str:
+    """A row's id; its place where it has none, which is counted."""
+    id = row.get(column, "").strip()
+    if not id:
+        tally.seen("objects without id")
+    return id or _place(where)
+
+
+def _place(where: Pointer) -> str:
+    return f"{where.file}:{where.at}"
+
+
+def _refuse_flags(table: Table, columns: Columns, *, assume_public: bool) -> None:
     """Raises SourceError where a column that the map does not name seems to tell internal rows from public ones."""
     sample = _sample(Peek.of(table.file), table.delimiter)
-    flag = None if assume_public else _flag(header, columns.model_dump(exclude_none=True), sample)
+    flag = None if assume_public else _flag(table.header(), columns.model_dump(exclude_none=True), sample)
     if flag is not None:
         raise SourceError(
             f"{table.file}:1: column {flag!r} may say which rows are internal, and the column map does not name it. Set"

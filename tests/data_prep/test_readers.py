@@ -249,6 +249,29 @@ def test_two_kinds_of_files_join_by_id_and_the_opener_is_the_customer(tmp_path: 
     assert tally.dropped == {"duplicate_ticket_id": 1, "message_without_ticket": 1}
 
 
+def test_rows_without_an_id_are_each_themselves(tmp_path: Path, tally: Tally) -> None:
+    (tmp_path / "a.csv").write_text("id,body\n,one\n ,two\n3,three\n")
+    records = list(csv.read(tmp_path, tally, tickets=Columns(id="id", body="body")))
+    assert {r.id: r.messages[0].text for r in records} == {"a.csv:line 2": "one", "a.csv:line 3": "two", "3": "three"}
+    assert (tally.taken["objects without id"], tally.dropped) == (2, {})
+    (tmp_path / "a.csv").write_text("id,ticket,body,author\n,T1,one,ann\n ,T1 ,two,bob\n3,T1,three,ann\n")
+    tally = Tally()
+    columns = Columns(id="id", ticket="ticket", body="body", author="author")
+    (record,) = csv.read(tmp_path, tally, messages=columns)
+    assert [m.text for m in record.messages] == ["one", "two", "three"]
+    assert (tally.taken["objects without id"], tally.dropped) == (2, {})
+
+
+def test_a_csv_file_that_no_glob_fits_is_counted(tmp_path: Path, tally: Tally) -> None:
+    (tmp_path / "tickets.csv").write_text("id,body\n1,one\n")
+    (tmp_path / "other.csv").write_text("id,body\n2,two\n")
+    (tmp_path / "third.csv").write_text("")
+    columns = Columns(id="id", body="body")
+    assert [r.id for r in csv.read(tmp_path, tally, tickets=columns, tickets_glob="tick*")] == ["1"]
+    assert (tally.taken["files that are not read"], tally.dropped) == (2, {"file_of_no_glob": 2})
+    assert tally.examples["file_of_no_glob"][0].startswith("other.csv line 1")
+
+
 def test_csv_faults_are_told_with_file_and_line(tmp_path: Path, tally: Tally) -> None:
     file = tmp_path / "a.csv"
     file.write_text("a,b\n1,2\n")
