@@ -118,6 +118,8 @@ def _privacy(counts: Counts) -> list[str]:
     return [
         "## Privacy",
         "",
+        *(f"**Warning: {_cell(w)}.**" for w in counts.warnings),
+        *([""] if counts.warnings else []),
         f"Masked values by kind: {_pairs(dict(sorted(counts.masked.items()))) or 'none'}.",
         "",
         f"Leak audit: {_pairs(counts.audit) or 'not run'}.",

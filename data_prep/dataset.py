@@ -59,6 +59,11 @@ def build(
     work.know(every)
     work.run("redact", every)
     count_reading(read, work, counts)
+    counts.warnings += [
+        f"rule {n} of privacy.sensitivity ({rule.shown}) fits no record, so it keeps nothing in the house"
+        for n, rule in enumerate(settings.rules, start=1)
+        if not counts.rules[str(n - 1)]
+    ]
     known = known_records(every, work)
     sides = _sides(_without_duplicates(known, work, counts), settings, counts)
     known = [replace(k, signature=dedup.EMPTY) for k in known]  # from here on only ids and links count

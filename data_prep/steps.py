@@ -41,22 +41,12 @@ from data_prep.records import (
     Record,
     Redacted,
     Row,
-    Sensitivity,
     Split,
     Tally,
     Turn,
 )  # fmt: skip
 from data_prep.redact import Redactor, Surrogates
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A record is `sensitivity` where everything named here holds. fields: name → values; kinds: masked kinds, any of them."""
-
-    sensitivity: Sensitivity
-    source: str | None = None
-    fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    kinds: tuple[str, ...] = ()
+from data_prep.sensitivity import Rule, fitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +113,7 @@ class Counted:
     kept: Counter[str] = field(default_factory=Counter)
     masked: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)  # number of a sensitivity rule → records that it fits
     tasks: dict[str, Tally] = field(default_factory=dict)
     made: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -220,7 +211,7 @@ def redact(context: Context, shard: str) -> Counted:
     source = shard.rpartition("-")[0]
     counts, kept, known = Counted(), [], []
     for record in shards.read(context.folder / "raw" / f"{shard}.jsonl", Record):
-        redacted = redact_record(record, source, context, counts.tally)
+        redacted = redact_record(record, source, context, counts.tally, rules=counts.rules)
         if redacted is None:
             continue
         counts.kept[f"{redacted.kind}s"] += 1
@@ -251,8 +242,13 @@ def unpack(path: Path, type_: Any) -> Any:
     return msgspec.msgpack.decode(path.read_bytes(), type=type_)
 
 
-def redact_record(record: Record, source: str, context: Context, tally: Tally) -> Redacted | None:
-    """Clean and redact one record. None where nothing a customer or document says is left; the tally says why."""
+def redact_record(
+    record: Record, source: str, context: Context, tally: Tally, *, rules: Counter[str]
+) -> Redacted | None:
+    """Clean and redact one record. None where nothing a customer or document says is left; the tally says why.
+
+    rules: counts which sensitivity rules fit.
+    """
     redactor = context.redactor(record.people)
     turns = []
     for message in record.messages:
@@ -272,12 +268,15 @@ def redact_record(record: Record, source: str, context: Context, tally: Tally) -
         tally.drop(Dropped("nothing_public_left", record.pointer))
         return None
     fields = {k: redactor(v) for k, v in record.fields.items()}
+    title, resolution = redactor(clean(record.title, html=False)), redactor(clean(record.resolution, html=False))
+    fits = fitting(context.settings.rules, source, redactor.masked, record.fields, fields)
+    rules.update(str(n) for n, _ in fits)
     redacted = Redacted(
         id=f"{source}:{record.id}",
         kind=record.kind,
         group=_group(record, source, context.surrogates),
         created=record.created,
-        title=redactor(clean(record.title, html=False)),
+        title=title,
         turns=tuple(turns),
         pointer=record.pointer,
         fields=fields,
@@ -286,8 +285,8 @@ def redact_record(record: Record, source: str, context: Context, tally: Tally) -
         masked=dict(redactor.masked),
         reopened=record.reopened,
         satisfaction=record.satisfaction,
-        resolution=redactor(clean(record.resolution, html=False)),
-        sensitivity=_sensitivity(source, fields, redactor.masked, context.settings.rules),
+        resolution=resolution,
+        sensitivity=fits[0][1].sensitivity if fits else "shareable",
         links=record.links,
         subjects=_subjects(record, source, redactor, context.surrogates),
     )
@@ -340,17 +339,6 @@ def _why_not_a_turn(record: Record, message: Message, text: str) -> str | None:
     if message.origin == "merge" or is_merge_notice(text):
         return "merge_notice"
     return "automatic_reply" if message.origin == "automatic" or is_automatic(text) else None
-
-
-def _sensitivity(source: str, fields: dict[str, str], masked: Counter[str], rules: tuple[Rule, ...]) -> Sensitivity:
-    for rule in rules:
-        if (
-            rule.source in (None, source)
-            and all(fields.get(k) in values for k, values in rule.fields.items())
-            and (not rule.kinds or any(masked[kind] for kind in rule.kinds))
-        ):
-            return rule.sensitivity
-    return "shareable"
 
 
 def questions(context: Context, shard: str) -> Counted:

@@ -45,6 +45,8 @@ class Counts:
     languages: Counter[str] = field(default_factory=Counter)
     leakage: dict[str, int] = field(default_factory=dict)
     audit: dict[str, int] = field(default_factory=dict)
+    rules: Counter[str] = field(default_factory=Counter)  # number of a sensitivity rule → records that it fits
+    warnings: list[str] = field(default_factory=list)  # what a person must look at, though nothing stops
 
     def step(self, name: str, taken: dict[str, int], kept: dict[str, int], tally: Tally) -> None:
         self.steps[name] = {
@@ -128,6 +130,7 @@ def count_reading(read: dict[str, Read], work: Work, counts: Counts) -> None:
             kept += c.kept
             counts.masked += c.masked
             counts.languages += c.languages
+            counts.rules += c.rules
         counts.step(f"read {name}", dict(r.tally.taken), dict(kept), r.tally)
 
 

@@ -11,7 +11,8 @@ from data_prep import card
 from data_prep.dataset import build
 from data_prep.parquet import SPLITS
 from data_prep.records import Split, UserError
-from data_prep.steps import Rule, Settings
+from data_prep.sensitivity import Rule
+from data_prep.steps import Settings
 from data_prep.work import Executor, Source
 from pipelines import artifacts, forget, recipe_file, stages, tombstones
 from pipelines.progress import progress_of_steps
@@ -78,6 +79,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         "languages": dict(counts.languages),
         "leakage": counts.leakage,
         "audit": counts.audit,
+        "warnings": counts.warnings,
         "teacher": teacher.facts if teacher is not None else None,
         "recipe": os.path.relpath(how.recipe_path.absolute(), recipe.run_folder),  # survives moving the project whole
     }

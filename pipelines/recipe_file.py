@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from data_prep import plugins
+from data_prep.pii import KINDS
 from data_prep.records import UserError
-from pipelines.recipe import Recipe, section_of
+from pipelines.recipe import Engine, Recipe, section_of
 
 Loc = tuple[int | str, ...]
 PLUGINS = {
@@ -41,6 +43,7 @@ def load(path: Path) -> Recipe:
         raise RecipeError("\n".join(sorted(found, key=_line))) from None
     mistakes = [m for loc, kind, options in _plugged(recipe) for m in _option_mistakes(path, data, loc, kind, options)]
     mistakes += _labels_of_metrics(path, data, recipe) + _no_documents(path, data, recipe)
+    mistakes += _rules(path, data, recipe)
     if mistakes:
         raise RecipeError("\n".join(sorted(mistakes, key=_line)))
     return _absolute(recipe, path.absolute().parent)
@@ -192,6 +195,37 @@ def _labels_of_metrics(path: Path, data: Any, recipe: Recipe) -> list[str]:
                 f" of this recipe; write `task=NAME` or `NAME/slice=value` with NAME from {kinds}."
             )
     return found
+
+
+def _rules(path: Path, data: Any, recipe: Recipe) -> list[str]:
+    """Rules may only name sources of this recipe and kinds that its engine finds: a misspelled one would keep nothing in."""
+    sources, kinds, found = [s.name for s in recipe.sources], _kinds(recipe.privacy.engine), []
+    for n, rule in enumerate(recipe.privacy.sensitivity):
+        named = [("source", s, sources) for s in (rule.source,) if s] + [
+            ("kinds", k, kinds) for k in rule.kinds if kinds
+        ]
+        unknown = [(key, name, known) for key, name, known in named if name not in known]
+        told = [(key, f"{name!r} is not one of {known}.{_near(name, known)}") for key, name, known in unknown]
+        told += [("fields", f"{name!r} has no value; give at least one.") for name, v in rule.fields.items() if not v]
+        for key, what in told:
+            where = f"{path}:{_position(data, ('privacy', 'sensitivity', n, key))}"
+            found.append(f"{where}: privacy.sensitivity.{n}.{key}: {what}")
+    return found
+
+
+def _kinds(engine: Engine) -> list[str]:
+    """The kinds of values that the engine finds; none where the engine or its options are a mistake themselves."""
+    try:
+        given = options("data_prep.pii", engine.kind, engine.options)
+    except (plugins.UnknownPlugin, ValidationError):
+        return []
+    more = getattr(plugins.module("data_prep.pii", engine.kind), "kinds", None)
+    return sorted(KINDS | (more(given) if more else set()))
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _is_gate(metric: str) -> bool:

@@ -142,6 +142,7 @@ def prepared(manifest: Manifest) -> list[str]:
     lines.append(f"  masked: {_pairs(dict(sorted(facts['masked'].items()))) or 'nothing found'}")
     lines.append(f"  leak audit: {_pairs(facts['audit'])}")
     lines += [f"  {what}: {number}" for what, number in facts["leakage"].items()]
+    lines += [f"  warning: {w}" for w in facts.get("warnings", ())]  # a dataset that an older version made has none
     if facts["teacher"]:
         t = facts["teacher"]
         lines.append(f"  teacher {t['model']}: {t['answers']} of {t['questions']} questions answered, {t['usd']} USD")

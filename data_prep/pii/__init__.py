@@ -4,6 +4,7 @@
   the export, and data_prep.redact looks for them. A kind is the word that reports count by: `secret`, `email`, `phone`,
   `card`, `iban`, `ip`, `mac`, `ssn`, `account`, `routing`, `passport`, `licence`, `customer_number`, `tax_id`, `birth_date`,
   `address`, `number` (a text that is little more than a long number), `person`, `location`.
+- where it finds kinds that the core does not, `kinds(options)`: their words, so that a rule may name them.
 
 Files beginning with an underscore are pieces of the engines and of redaction.
 """
@@ -13,6 +14,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import NamedTuple
+
+# What is found with any engine: the core's kinds, and participants, whom the export names.
+KINDS = frozenset(
+    "secret email phone card iban ip mac ssn account routing passport licence customer_number tax_id birth_date address number person".split()
+)
 
 
 class Found(NamedTuple):

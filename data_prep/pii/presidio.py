@@ -15,7 +15,7 @@ import logging
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data_prep.pii import Found, core, without_overlap
 from data_prep.pii._words import COMMON, NOT_A_NAME
@@ -78,6 +78,11 @@ def find(
             else:
                 named += _names(text, kind, start + result.start, start + result.end, allowed)
     return without_overlap(structured, named)
+
+
+def kinds(options: dict[str, Any]) -> set[str]:
+    """The words for what presidio looks for under these options."""
+    return {NAMES.get(entity, entity.lower()) for entity in options["entities"]}
 
 
 def _names(text: str, kind: str, start: int, end: int, allowed: frozenset[str]) -> Iterator[Found]:

@@ -6,16 +6,15 @@ comment's cell says nothing about who may see it; a service desk's CSV is refuse
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data_prep.records import Dropped, Pointer, SourceError, Tally
-from data_prep.sources._files import delimiter_of, moment, text_of
+from data_prep.records import Pointer, SourceError, Tally
+from data_prep.sources._files import moment
+from data_prep.sources._tables import Table
 
 SERVICE_DESK_HEADERS = ("request type", "satisfaction", "organizations")
 CSV_TIMES = (
@@ -30,34 +29,23 @@ ACCOUNT_ID = re.compile(r"[0-9a-f]{24}|[\w-]+:[\w:-]{24,}")
 def rows(
     file: Path, name: str, tally: Tally, assume_public: bool, encoding: str, date_format: str | None
 ) -> Iterator[tuple[Pointer, dict[str, Any]]]:
-    """The rows of a file as issues, with their places. A row of another width is counted.
+    """The rows of a file as issues, with their places. A row of another width is broken.
 
     Raises SourceError where it is no CSV of Jira's, or a service desk's without `assume_public`.
     """
-    text = text_of(file, encoding)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter_of(text.split("\n", 1)[0]))
-    try:
-        header = [h.strip() for h in next(reader, [])]
-        if "Issue key" not in header:
-            raise SourceError(f"{file}:1: has no column 'Issue key', so it is not Jira's; it has {header[:12]}.")
-        if not assume_public and (found := [h for h in header if any(s in h.lower() for s in SERVICE_DESK_HEADERS)]):
-            raise _no_flags(file, f"column {found[0]!r}")
-        line = reader.line_num + 1
-        for cells in reader:
-            where, line = Pointer(name, f"line {line}"), reader.line_num + 1
-            if len(cells) != len(header):
-                if cells:
-                    tally.seen("tickets")
-                    tally.drop(Dropped("wrong_number_of_cells", where, f"{len(cells)}, the header has {len(header)}"))
-                continue
-            row: dict[str, list[str]] = {h: [] for h in header}
-            for h, cell in zip(header, cells, strict=True):
-                row[h] += [cell] if cell else []
-            if not assume_public and (sign := _service_desk_sign(row)):
-                raise _no_flags(file, f"{sign} in {where.at}")
-            yield where, _issue(row, tally, date_format)
-    except csv.Error as e:
-        raise SourceError(f"{file}:{reader.line_num}: is no CSV ({e}). Export it again.") from e
+    table = Table(file, name, encoding)
+    header = table.header()
+    if "Issue key" not in header:
+        raise SourceError(f"{file}:1: has no column 'Issue key', so it is not Jira's; it has {header[:12]}.")
+    if not assume_public and (found := [h for h in header if any(s in h.lower() for s in SERVICE_DESK_HEADERS)]):
+        raise _no_flags(file, f"column {found[0]!r}")
+    for where, cells in table.rows(tally):
+        row: dict[str, list[str]] = {h: [] for h in header}
+        for h, cell in zip(header, cells, strict=True):
+            row[h] += [cell] if cell else []
+        if not assume_public and (sign := _service_desk_sign(row)):
+            raise _no_flags(file, f"{sign} in {where.at}")
+        yield where, _issue(row, tally, date_format)
 
 
 def _service_desk_sign(row: dict[str, list[str]]) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -19,17 +19,39 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from data_prep.records import Dropped, Message, Person, Pointer, Record, Role, SourceError, Tally
-from data_prep.sources._files import BOMS, Peek, delimiter_of, files, moment, relative
+from data_prep.sources._files import PEEKED, Peek, delimiter_of, files, moment, relative
+from data_prep.sources._tables import Encoding, Table
 from data_prep.sources._threads import Stored, ThreadStore
 
 KIND: Literal["ticket"] = "ticket"
 GENERIC = True  # recognises nearly any CSV: asked when no other reader knows a file
 YES = ("1", "true", "yes", "y", "t")
+NO = ("0", "false", "no", "n", "f")
 PUBLIC = ("public", "external", "customer", "visible", *YES)
+NOT_PRIVATE = ("public", "external", "customer", "visible", *NO)
+# Words of a header that says who may see a row, and words behind which it says something else (`internal_id`, `notes_count`).
+FLAG = re.compile(
+    r"privat|privad|\bpriv[ée]\b|internal|\bintern[eoa]?\b|confidential|visib|sichtbar|(?:ö|oe)ffentlich|(?<!re)public(?!at|it)"
+    r"|públic|publique|\b(?:staff|agents?) only\b|\bhidden\b|^(?:is )?(?:(?:work|agent|staff|admin) )?note(?: type| flag)?$|^isnote$|^notetype$"
+)
+# Headers whose yes is clear; of any other flag neither yes nor no says public.
+SAYS_PUBLIC = re.compile(
+    r"(?:is )?(?:public(?: (?:comment|reply|message|note))?|publicly visible|visib(?:le|ility)|sichtbar(?:keit)?|öffentlich)(?: to customers?)?"
+)
+SAYS_PRIVATE = re.compile(
+    r"(?:is )?(?:private?|interne?|internal|confidential|hidden|(?:staff|agents?) only)(?: (?:note|comment|reply|message|flag))?"
+    r"|(?:is )?note(?: flag)?"
+)
+NO_FLAG = re.compile(r"\b(?:ids?|number|key|ref|url|link|email|phone|name|address|ip|count|by|at|date)$")
+NOTE = re.compile(r"(?:(?:internal|private|work|staff|agent)[ _-]?)?notes?|internal(?:[ _-](?:comment|message))?")
+LONGEST_FLAG = 60  # characters; a column with a longer value in it holds texts
 
 
 class Columns(BaseModel):
-    """Header of each thing in the file. `id` of a message row is its own id, `ticket` the id of its ticket."""
+    """Header of each thing in the file. `id` of a message row is its own id, `ticket` the id of its ticket.
+
+    public, private: who may see the row, said the one way or the other; where both are named, both must say public.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: str
@@ -40,6 +62,7 @@ class Columns(BaseModel):
     author_email: str | None = None
     role: str | None = None
     public: str | None = None
+    private: str | None = None
     subject: str | None = None
     created: str | None = None
     answer: str | None = None  # one row a ticket: the agent's reply in the same row
@@ -72,6 +95,17 @@ CALLED = {
     "author_email": ("author_email", "email", "customer_email", "from_email", "requester_email", "sender_email"),
     "role": ("author_role", "role", "author_type", "sender_type", "user_type", "direction"),
     "public": ("public", "visibility", "is_public"),
+    "private": (
+        "is_private",
+        "private",
+        "is_internal",
+        "internal",
+        "private_note",
+        "internal_note",
+        "is_internal_note",
+        "is_note",
+        "note_type",
+    ),
     "subject": ("subject", "title", "summary", "short_description"),
     "created": ("created", "created_at", "sent_at", "date", "timestamp", "created_on", "opened_at", "time"),
     "solved": ("is_solved", "solved", "status", "state"),
@@ -95,9 +129,11 @@ def recognise(peek: Peek) -> dict[str, Any] | None:
             (header[c] for c in CALLED["id"] if c in header and header[c] != found["ticket"]), found["ticket"]
         )
     map_ = {k: v for k, v in found.items() if v is not None and not (k == "ticket" and v == found["id"])}
-    sample = list(
-        csv.DictReader(io.StringIO(peek.text.rpartition("\n")[0]), delimiter=delimiter_of(peek.text.split("\n")[0]))
-    )
+    sample = _sample(peek)
+    if flag := _flag(peek.header, map_, sample):
+        map_ |= {"public": flag} if SAYS_PUBLIC.fullmatch(_words(flag)) else {}
+        map_ |= {"private": flag} if SAYS_PRIVATE.fullmatch(_words(flag)) else {}
+        map_ = {"public": flag, "private": flag} | map_ if flag not in map_.values() else map_
     fields = {h.casefold().replace(" ", "_"): h for h in peek.header if h not in map_.values() and _is_label(h, sample)}
     options: dict[str, Any] = {"messages" if found["ticket"] is not None else "tickets": map_}
     if any("</p>" in (r.get(found["body"]) or "") or "<br" in (r.get(found["body"]) or "") for r in sample):
@@ -106,6 +142,37 @@ def recognise(peek: Peek) -> dict[str, Any] | None:
         said = {str(r.get(found["role"]) or "").strip().lower() for r in sample} - {""}
         options["roles"] = {v: role for v in sorted(said) if (role := _usual_role(v)) is not None}
     return {**options, **({"fields": fields} if fields else {})}
+
+
+def _sample(peek: Peek, delimiter: str | None = None) -> list[dict[str, Any]]:
+    """The first rows by header; the last one of them may be cut off, and is left out."""
+    text = peek.text.replace("\r\n", "\n").replace("\r", "\n")
+    first, _, rest = text.partition("\n")
+    whole = text if len(peek.head) < PEEKED else f"{first}\n{rest.rpartition(chr(10))[0]}"
+    return list(csv.DictReader(io.StringIO(whole), delimiter=delimiter or delimiter_of(first)))
+
+
+def _flag(header: Iterable[str], columns: Mapping[str, Any], rows: list[dict[str, Any]]) -> str | None:
+    """A column beside those of the map that seems to say who may see a row: by its header, or because a value of it does.
+
+    None where the map names such a column.
+    """
+    if columns.get("public") or columns.get("private"):
+        return None
+    for h in dict.fromkeys(header):
+        values = {str(r.get(h) or "").strip().casefold() for r in rows}
+        says = _seems_flag(h) or any(NOTE.fullmatch(v) for v in values)
+        if says and h not in columns.values() and all(len(v) <= LONGEST_FLAG for v in values):
+            return h
+    return None
+
+
+def _seems_flag(header: str) -> bool:
+    return FLAG.search(_words(header)) is not None and NO_FLAG.search(_words(header)) is None
+
+
+def _words(header: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", header).casefold()))
 
 
 def _is_label(column: str, rows: list[dict[str, Any]]) -> bool:
@@ -135,11 +202,13 @@ def read(
     messages_glob: str = "*",
     fields: dict[str, str] = {},  # noqa: B006  (read only; the schema shows it as the default)
     html: bool = False,
-    encoding: str = "utf-8",
+    encoding: Encoding = "utf-8",
     delimiter: Literal[",", ";", "\t", "|"] | None = None,
     solved_values: tuple[str, ...] = ("solved", "closed", "resolved", *YES),
     satisfied_values: tuple[str, ...] = ("good", "satisfied", "4", "5"),
     dissatisfied_values: tuple[str, ...] = ("bad", "dissatisfied", "1", "2"),
+    not_private_values: tuple[str, ...] = NOT_PRIVATE,
+    assume_public: bool = False,
     roles: dict[str, Role] = {},  # noqa: B006
 ) -> Iterator[Record]:
     """Threads of CSV files under `path`.
@@ -148,6 +217,8 @@ def read(
     file that has the messages' ticket column holds messages, unless the globs say otherwise. fields: name for Freehold →
     header. delimiter: the header's most frequent one without it. roles: value of the role column → customer, agent, bot or
     system; a value that is not listed counts as system, a visibility that does not say public as internal.
+    not_private_values: what the column `private` says of a public row; add "" where the export leaves it empty.
+    assume_public: reads a file that has a column like `is_internal` which the map does not name; without it that is an error.
     """
     if tickets is None and messages is None:
         raise SourceError(
@@ -156,16 +227,19 @@ def read(
     with ThreadStore(tally) as store:
         for file in files(path, ".csv", ".tsv"):
             _store(
-                _Table(file, relative(file, path), encoding, delimiter, tally),
+                Table(file, relative(file, path), encoding, delimiter),
+                tally,
                 store,
                 tickets,
                 messages,
                 tickets_glob,
                 messages_glob,
+                assume_public=assume_public,
             )
         reader = _Reader(
-            tickets, messages, fields, html, solved_values, satisfied_values, dissatisfied_values, roles, tally
-        )
+            tickets, messages, fields, html, solved_values, satisfied_values, dissatisfied_values, not_private_values,
+            roles, tally,
+        )  # fmt: skip
         for id, ticket, found in store.threads():
             record = reader.record(id, ticket, found)
             if record is not None:
@@ -173,98 +247,76 @@ def read(
 
 
 def _store(
-    table: _Table,
+    table: Table,
+    tally: Tally,
     store: ThreadStore,
     tickets: Columns | None,
     messages: Columns | None,
     tickets_glob: str,
     messages_glob: str,
+    *,
+    assume_public: bool,
 ) -> None:
-    """One file's rows into the store, as tickets or as messages."""
-    name, header = table.file.name, table.header()
+    """One file's rows into the store, as tickets or as messages; a file that no glob fits is counted."""
+    name = table.file.name
     ticket_column = (messages.ticket or messages.id) if messages is not None else ""
-    is_messages = messages is not None and fnmatch(name, messages_glob) and (tickets is None or ticket_column in header)
+    fits_tickets = tickets is not None and fnmatch(name, tickets_glob)
+    fits_messages = messages is not None and fnmatch(name, messages_glob)
+    is_messages = fits_messages and (tickets is None or ticket_column in table.header())
     if messages is not None and is_messages and not (tickets_glob != "*" and fnmatch(name, tickets_glob)):
-        for where, row in table.rows(messages.body, ticket_column):
-            id = row[messages.id] if messages.ticket and row.get(messages.id) else f"{where.file}:{where.at}"
-            store.add_message(row[ticket_column], id, row.get(messages.created or ""), row, where)
-            if tickets is None and row[ticket_column]:
-                store.add_opening(row[ticket_column], row, where)
-    elif tickets is not None and fnmatch(name, tickets_glob):
-        for where, row in table.rows(tickets.id, tickets.body):
-            table.tally.seen("tickets")
-            store.add_ticket(row[tickets.id], row, where)
+        _refuse_flags(table, messages, assume_public=assume_public)
+        for where, row in _rows(table, tally, messages.body, ticket_column):
+            ticket = row[ticket_column].strip()
+            id = _id(row, messages.id, where, tally) if messages.ticket else _place(where)
+            store.add_message(ticket, id, row.get(messages.created or ""), row, where)
+            if tickets is None and ticket:
+                store.add_opening(ticket, row, where)
+    elif tickets is not None and fits_tickets:
+        _refuse_flags(table, tickets, assume_public=assume_public)
+        for where, row in _rows(table, tally, tickets.id, tickets.body):
+            tally.seen("tickets")
+            store.add_ticket(_id(row, tickets.id, where, tally), row, where)
+    else:
+        tally.seen("files that are not read")
+        tally.drop(
+            Dropped("file_of_no_glob", Pointer(table.name, "line 1"), "neither tickets_glob nor messages_glob fits")
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A CSV file, read row by row: it may be larger than memory."""
+def _id(row: dict[str, str], column: str, where: Pointer, tally: Tally) -> str:
+    """A row's id; its place where it has none, which is counted."""
+    id = row.get(column, "").strip()
+    if not id:
+        tally.seen("objects without id")
+    return id or _place(where)
 
-    file: Path
-    name: str
-    encoding: str
-    delimiter: str | None
-    tally: Tally
 
-    def header(self) -> list[str]:
-        with self.file.open("rb") as f:
-            start = f.read(4)
-        with self.file.open(encoding=self._encoding(start), errors="replace", newline="") as text:
-            return [h.strip() for h in next(csv.reader(text, delimiter=self._delimiter(start)), [])]
+def _place(where: Pointer) -> str:
+    return f"{where.file}:{where.at}"
 
-    def _encoding(self, start: bytes) -> str:
-        return next((name for bom, name in BOMS if start.startswith(bom)), self.encoding)
 
-    def _delimiter(self, start: bytes) -> str:
-        if self.delimiter is not None:
-            return self.delimiter
-        with self.file.open(encoding=self._encoding(start), errors="replace") as text:
-            return delimiter_of(text.readline(1 << 16))
+def _refuse_flags(table: Table, columns: Columns, *, assume_public: bool) -> None:
+    """Raises SourceError where a column that the map does not name seems to tell internal rows from public ones."""
+    sample = _sample(Peek.of(table.file), table.delimiter)
+    flag = None if assume_public else _flag(table.header(), columns.model_dump(exclude_none=True), sample)
+    if flag is not None:
+        raise SourceError(
+            f"{table.file}:1: column {flag!r} may say which rows are internal, and the column map does not name it. Set"
+            f" `private: {flag}` (or `public: {flag}`) in this source's options, or `assume_public: true` if it says no such thing."
+        )
 
-    def rows(self, *needed: str) -> Iterator[tuple[Pointer, dict[str, str]]]:
-        """Rows by header with their lines. Rows with more or fewer cells than the header are dropped and counted."""
-        with self.file.open("rb") as f:
-            start = f.read(4096)
-        if not start.strip():
-            raise SourceError(f"{self.file}: is empty. Export it again, or remove it from the source's folder.")
-        encoding = self._encoding(start)
-        if b"\x00" in start and encoding != "utf-16":
-            raise SourceError(
-                f"{self.file}: holds zero bytes, so it is not a text file. Point the source at the export itself."
-            )
-        header = self.header()
-        missing = sorted(set(needed) - set(header))
-        if missing:
-            raise SourceError(
-                f"{self.file}:1: has no column {missing[0]!r}; it has {header}. Set the column map in this source's options,"
-                f" or `delimiter` if the columns run together."
-            )
-        with self.file.open(encoding=encoding, newline="") as text:
-            reader = csv.reader(text, delimiter=self._delimiter(start))
-            try:
-                yield from self._cells(reader, header)
-            except UnicodeDecodeError as e:
-                raise SourceError(
-                    f"{self.file}: after line {reader.line_num} byte {e.object[e.start]:#04x} is not {encoding}."
-                    f" Set `encoding` in this source's options (Windows exports are often cp1252)."
-                ) from e
-            except csv.Error as e:
-                raise SourceError(f"{self.file}:{reader.line_num}: not CSV ({e}). Export it again.") from e
 
-    def _cells(self, reader: Any, header: list[str]) -> Iterator[tuple[Pointer, dict[str, str]]]:
-        next(reader)
-        line = reader.line_num + 1
-        for cells in reader:
-            where, line = Pointer(self.name, f"line {line}"), reader.line_num + 1
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                self.tally.seen("broken rows")
-                self.tally.drop(
-                    Dropped("wrong_number_of_cells", where, f"{len(cells)} cells, header has {len(header)}")
-                )
-                continue
-            yield where, dict(zip(header, cells, strict=True))
+def _rows(table: Table, tally: Tally, *needed: str) -> Iterator[tuple[Pointer, dict[str, str]]]:
+    """Rows by header. Raises SourceError where a needed column is missing."""
+    header = table.header()
+    missing = sorted(set(needed) - set(header))
+    if missing:
+        raise SourceError(
+            f"{table.file}:1: has no column {missing[0]!r}; it has {header}. Set the column map in this source's options,"
+            f" or `delimiter` if the columns run together."
+        )
+    for where, cells in table.rows(tally):
+        yield where, dict(zip(header, cells, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +328,7 @@ class _Reader:
     solved_values: tuple[str, ...]
     satisfied_values: tuple[str, ...]
     dissatisfied_values: tuple[str, ...]
+    not_private_values: tuple[str, ...]
     roles: dict[str, Role]
     tally: Tally
 
@@ -288,7 +341,9 @@ class _Reader:
             return None
         rows = [row for row, _ in found]
         first = rows[0] if self.tickets is None else ticket
-        customer = first.get(columns.author or "") or f"unknown-{id}"
+        # a note that an agent left first does not make them the customer
+        opener = next((r for r in rows if self._is_public(r, columns)), first) if self.tickets is None else ticket
+        customer = opener.get(columns.author or "") or f"unknown-{id}"
         try:
             created = moment(first.get(columns.created or ""))
         except ValueError as e:
@@ -302,7 +357,7 @@ class _Reader:
         return Record(
             id=id,
             kind="ticket",
-            group=(first.get(columns.author_email or "") or customer).casefold(),
+            group=(opener.get(columns.author_email or "") or customer).casefold(),
             created=created,
             title=first.get(columns.subject or "", ""),
             messages=messages,
@@ -320,10 +375,11 @@ class _Reader:
         self, ticket: dict[str, str], where: Pointer, found: list[Stored], customer: str
     ) -> Iterator[Message]:
         if self.tickets is not None:
-            sent = self._moment(ticket.get(self.tickets.created or ""))
-            yield Message(customer, "customer", True, sent, ticket.get(self.tickets.body, ""), self.html, pointer=where)
+            sent, public = self._moment(ticket.get(self.tickets.created or "")), self._is_public(ticket, self.tickets)
+            text = ticket.get(self.tickets.body, "")
+            yield Message(customer, "customer", public, sent, text, self.html, pointer=where)
             if self.tickets.answer and ticket.get(self.tickets.answer):
-                yield Message("agent", "agent", True, sent, ticket[self.tickets.answer], self.html, pointer=where)
+                yield Message("agent", "agent", public, sent, ticket[self.tickets.answer], self.html, pointer=where)
         if self.messages is not None:
             for row, at in found:
                 yield self._message(row, at, self.messages, customer)
@@ -333,9 +389,14 @@ class _Reader:
         role: Role = "customer" if author == customer else "agent"
         if columns.role is not None:
             role = self.roles.get(row.get(columns.role, "").strip().lower(), "system")
-        public = columns.public is None or _says(row, columns.public, PUBLIC)
+        public = self._is_public(row, columns)
         created = self._moment(row.get(columns.created or ""))
         return Message(author, role, public, created, row.get(columns.body, ""), self.html, pointer=where)
+
+    def _is_public(self, row: dict[str, str], columns: Columns) -> bool:
+        return (columns.public is None or _says(row, columns.public, PUBLIC)) and (
+            columns.private is None or _says(row, columns.private, self.not_private_values)
+        )
 
     def _moment(self, value: str | None) -> Any:
         try:

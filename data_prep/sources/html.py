@@ -7,8 +7,6 @@ pages of manuals); selecting first loses nothing and is fast. Pages come as file
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -16,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.records import Dropped, Pointer, Record, SourceError, Tally
-from data_prep.sources._documents import Refused, bytes_of, counted, decoded, document, each, name_of
-from data_prep.sources._files import Peek, delimiter_of, files
+from data_prep.sources._documents import Refused, Unreadable, bytes_of, counted, decoded, document, each, name_of
+from data_prep.sources._files import Peek, files
 from data_prep.sources._markup import empty, html_tree, open_panels, to_markdown
+from data_prep.sources._tables import Encoding, Table
 
 KIND = "document"
 SUFFIXES = (".html", ".htm", ".xhtml")
@@ -79,7 +78,7 @@ def read(
     tally: Tally,
     *,
     content: tuple[str, ...] = DEFAULT_CONTENT,
-    encoding: str = "utf-8",
+    encoding: Encoding = "utf-8",
     column: str | None = None,
     id_column: str = "id",
     title_column: str = "title",
@@ -139,18 +138,21 @@ def _rows(
     column: str,
     columns: dict[str, str | None],
 ) -> Iterator[Record]:
-    text = decoded(bytes_of(file), tally, encoding=encoding)
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter_of(text.split("\n", 1)[0]))
-    missing = [c for c in (column, columns["url"], columns["updated"]) if c and c not in (reader.fieldnames or [])]
+    try:
+        table = Table(file, name, text=decoded(bytes_of(file), tally, encoding=encoding))
+    except Refused as e:
+        raise SourceError(f"{file}: cannot be read as a table of pages: {e.reason} {e.detail}. Export it again.") from e
+    except Unreadable as e:
+        raise SourceError(f"{file}: {e}.") from e
+    header = table.header()
+    missing = [c for c in (column, columns["url"], columns["updated"]) if c and c not in header]
     if missing:
-        raise SourceError(
-            f"{file}:1: has no column {missing[0]!r}; it has {reader.fieldnames}. Set `column` in the options."
-        )
+        raise SourceError(f"{file}:1: has no column {missing[0]!r}; it has {header}. Set `column` in the options.")
     seen: set[str] = set()
-    for row in reader:
+    for where, cells in table.rows(tally):
+        row = dict(zip(header, cells, strict=True))
         tally.seen("documents")
-        where = Pointer(name, f"line {reader.line_num}")
-        id = row.get(columns["id"] or "") or str(reader.line_num)
+        id = row.get(columns["id"] or "") or where.at.removeprefix("line ")
         if id in seen:
             tally.drop(Dropped("duplicate_document_id", where, id))
             continue

@@ -23,6 +23,7 @@ from data_prep.records import Dropped, Message, Person, Pointer, Record, Role, S
 from data_prep.sources._files import JSON_SUFFIXES, Peek, files, json_objects, moment, relative
 from data_prep.sources._jira_csv import rows
 from data_prep.sources._jira_text import Names, to_markdown
+from data_prep.sources._tables import Encoding
 from data_prep.sources._threads import Stored, ThreadStore
 
 KIND: Literal["ticket"] = "ticket"
@@ -69,7 +70,7 @@ def read(
     unsolved_resolutions: tuple[str, ...] = UNSOLVED,
     bots: tuple[str, ...] = BOTS,
     assume_public: bool = False,
-    encoding: str = "utf-8",
+    encoding: Encoding = "utf-8",
     date_format: str | None = None,
 ) -> Iterator[Record]:
     """Threads of a Jira export under `path`.

@@ -15,6 +15,7 @@ from typing import Any
 from data_prep.records import Record, Tally
 from data_prep.sources._documents import bytes_of, decoded, document, each, first_heading, tidy_text
 from data_prep.sources._files import Peek
+from data_prep.sources._tables import Encoding
 
 KIND = "document"
 SUFFIXES = (".md", ".markdown", ".mdx")
@@ -35,7 +36,7 @@ def recognise(peek: Peek) -> dict[str, Any] | None:
     return {} if peek.suffix in SUFFIXES and b"\x00" not in peek.head else None
 
 
-def read(path: Path, tally: Tally, *, encoding: str = "utf-8") -> Iterator[Record]:
+def read(path: Path, tally: Tally, *, encoding: Encoding = "utf-8") -> Iterator[Record]:
     """One record a file; the title is the front matter's, else the first top-level heading. encoding: tried before UTF-8."""
     yield from each(path, tally, partial(_record, tally=tally, encoding=encoding), *SUFFIXES)
 

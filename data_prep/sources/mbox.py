@@ -152,18 +152,33 @@ def _ours(address: str, support: frozenset[str]) -> bool:
 
 def _mails(path: Path, tally: Tally) -> Iterator[tuple[Pointer, bytes]]:
     """Every mail with its place. What has no mail's header is counted as broken; a file that is no mail at all is an error."""
-    for file in files(path, *SUFFIXES):
+    for file in _files(path):
+        is_archive = file.suffix.lower() in (".mbox", "")
         with file.open("rb") as f:
-            for line, data in split_mails(f, cut=file.suffix.lower() == ".mbox"):
+            for line, data in split_mails(f, cut=is_archive):
                 where = Pointer(relative(file, path), f"line {line}")
                 if MAIL.search(head_of(data)):
                     yield where, data
-                elif line == 1 and file.suffix.lower() == ".mbox":
+                elif line == 1 and is_archive:
                     raise SourceError(
                         f"{file}: starts with {data[:40]!r}, so it is no mail archive. Is it another export?"
                     )
                 else:
                     tally.broken(where, f"has no mail header; it starts with {data[:40]!r}")
+
+
+def _files(path: Path) -> list[Path]:
+    """Archives and mails, and files without a suffix that begin like an archive: mail programs call theirs `Inbox`."""
+    if path.is_dir() and any(p.suffix == "" and _is_archive(p) for p in path.rglob("*")):
+        return [p for p in files(path, *SUFFIXES, "") if p.suffix or _is_archive(p)]
+    return files(path, *SUFFIXES)
+
+
+def _is_archive(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    first = Peek.of(file).head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    return SEPARATOR.match(first) is not None and MAIL.search(head_of(first)) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,6 @@ Several date formats can be read in two ways (03/05/2024); `date_order` decides 
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,8 +22,9 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from data_prep.records import Dropped, Message, Person, Pointer, Record, Role, SourceError, Tally
-from data_prep.sources._files import JSON_SUFFIXES, Peek, delimiter_of, files, json_objects, relative, text_of
+from data_prep.sources._files import JSON_SUFFIXES, Peek, files, json_objects, relative
 from data_prep.sources._journals import Clock, entries_of, lines_of, out_of_order
+from data_prep.sources._tables import Encoding, Table
 from data_prep.sources._threads import Stored, ThreadStore
 
 KIND: Literal["ticket"] = "ticket"
@@ -112,7 +111,7 @@ def read(
     solved_states: tuple[str, ...] = SOLVED,
     date_order: Literal["day_first", "month_first"] = "day_first",
     time_zone: str = "UTC",
-    encoding: str = "utf-8",
+    encoding: Encoding = "utf-8",
 ) -> Iterator[Record]:
     """Threads of a ServiceNow export under `path`.
 
@@ -155,18 +154,10 @@ def _objects(file: Path, name: str, encoding: str, tally: Tally) -> Iterator[tup
             only = item.get("result") if len(item) == 1 else None
             yield where, only if isinstance(only, dict) else item
         return
-    text = text_of(file, encoding)
-    if not text.strip():
-        raise SourceError(f"{file}: is empty. Export it again, or remove it from the source's folder.")
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter_of(text.split("\n", 1)[0]))
-    header, line = [_column(h) for h in next(reader)], reader.line_num + 1
-    for cells in reader:
-        where, line = Pointer(name, f"line {line}"), reader.line_num + 1
-        if len(cells) == len(header):
-            yield where, dict(zip(header[::-1], cells[::-1], strict=True))  # of two equal headers the first one counts
-        elif cells:
-            tally.seen("broken rows")
-            tally.drop(Dropped("wrong_number_of_cells", where, f"{len(cells)} cells, header has {len(header)}"))
+    table = Table(file, name, encoding)
+    header = [_column(h) for h in table.header()]
+    for where, cells in table.rows(tally):
+        yield where, dict(zip(header[::-1], cells[::-1], strict=True))  # of two equal headers the first one counts
 
 
 def _column(header: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from data_prep.records import Record, Tally
 from data_prep.sources._documents import BINARY, bytes_of, decoded, document, each, tidy_text
 from data_prep.sources._files import BOMS, Peek
+from data_prep.sources._tables import Encoding
 
 KIND = "document"
 GENERIC = True  # recognises nearly any text: asked when no other reader knows a file
@@ -25,7 +26,7 @@ def recognise(peek: Peek) -> dict[str, Any] | None:
     return {} if peek.suffix in SUFFIXES and text and peek.head.strip() else None
 
 
-def read(path: Path, tally: Tally, *, encoding: str = "utf-8") -> Iterator[Record]:
+def read(path: Path, tally: Tally, *, encoding: Encoding = "utf-8") -> Iterator[Record]:
     """One record a file; the title is its first heading, else its first line if that is short.
 
     encoding: tried first; then UTF-8, then cp1252, which is counted.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_prep.records import ChatMessage, Pointer, Redacted, Row, Sensitivity, Turn
+from data_prep.sensitivity import holds
 
 
 def row(
@@ -59,7 +60,8 @@ def shortened(text: str, max_chars: int) -> str:
 
 def is_local_only(record: Redacted, rules: dict[str, str]) -> Sensitivity:
     """`local_only` where a field of the record has the value that a rule names; such rows never leave the machine."""
-    return "local_only" if any(record.fields.get(k) == v for k, v in rules.items()) else "shareable"
+    fields = {name.casefold(): value for name, value in record.fields.items()}
+    return "local_only" if any(holds(fields.get(k.casefold()), (v,)) for k, v in rules.items()) else "shareable"
 
 
 def shown(turn: Turn, max_chars: int) -> str:

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from data_prep import dataset, leakage, select, shards
+from data_prep.card import render
 from data_prep.dedup import signature
 from data_prep.parquet import SPLITS, files_of, read_rows
 from data_prep.records import Split
-from data_prep.steps import Made, Rule, Settings
+from data_prep.sensitivity import Rule
+from data_prep.steps import Made, Settings
 from data_prep.work import Counts, Executor, Source
 from tests.conftest import help_desk, write_export
 
@@ -32,11 +34,13 @@ def settings(**changes: Any) -> Settings:
     return Settings(**{**values, **changes})
 
 
-def build(path: Path, out: Path, *, executor: Executor | None = None, progress: Any = None, **changes: Any) -> Counts:
+def build(
+    path: Path, out: Path, *, executor: Executor | None = None, progress: Any = None, card: Any = None, **changes: Any
+) -> Counts:
     source = Source("desk", "zendesk", path, {"custom_fields": {"topic": 7}})
     return dataset.build(
         [source], settings(**changes), key=b"k" * 32, out=out, progress=progress or (lambda *_: None),
-        executor=executor or Executor("processes", {"processes": 1}),
+        executor=executor or Executor("processes", {"processes": 1}), card=card,
     )  # fmt: skip
 
 
@@ -166,6 +170,27 @@ def test_rules_mark_rows_that_must_stay_in_the_house(tmp_path: Path) -> None:
     pairing = {r.record_ids[0] for r in rows if r.label == "pairing"}
     assert pairing
     assert kept == pairing | {"desk:1"}
+
+
+def test_a_rule_fits_any_of_several_labels_and_one_that_fits_nothing_is_told(tmp_path: Path) -> None:
+    export = help_desk(60)
+    export["tickets"][3]["tags"] = ["Legal", "vip"]
+    export["tickets"][7]["tags"] = ["legalese"]
+    rules = (
+        Rule("local_only", fields={"Tags": ("legal",)}),
+        Rule("local_only", source="desk", fields={"tag": ("vip",)}, kinds=("card",)),
+    )
+    counts = build(
+        write_export(tmp_path / "export", export),
+        tmp_path / "out",
+        rules=rules,
+        card=lambda counts: render("desk", counts, {}, tmp_path / "out"),
+    )
+    rows = [r for s in SPLITS for r in read_rows(tmp_path / "out", s)]
+    assert {r.record_ids[0] for r in rows if r.sensitivity == "local_only"} == {"desk:4"}
+    told = "rule 2 of privacy.sensitivity (local_only: source desk; fields tag; kinds card) fits no record"
+    assert [w.partition(",")[0] for w in counts.warnings] == [told]
+    assert f"**Warning: {told}" in (tmp_path / "out" / "README.md").read_text()
 
 
 def made(n: int, side: Split, *, by: str = "human", question: str, answer: str = "") -> Made:

@@ -584,8 +584,8 @@ def test_csv_rows_of_another_width_are_counted_and_windows_text_needs_its_encodi
     tally = Tally()
     (record,) = read(tmp_path, tally, encoding="cp1252")
     assert record.title == "Größe"
-    assert (tally.taken["tickets"], tally.dropped) == (3, {"wrong_number_of_cells": 2})
-    assert tally.examples["wrong_number_of_cells"][0].startswith("issues.csv line 3 (4, the header has 9)")
+    assert (tally.taken["tickets"], tally.taken["broken records"], tally.dropped) == (1, 2, {"broken_record": 2})
+    assert tally.examples["broken_record"][0].startswith("issues.csv line 3 (4 cells, the header has 9)")
 
 
 @pytest.mark.parametrize("field", ["description", "comment"])
@@ -668,7 +668,7 @@ def test_one_broken_issue_among_thousands_is_counted_with_its_place_and_too_many
         ("comments.json", json.dumps([comment()]).encode(), "holds no issue .* 1 files of comments"),
         ("issues.json", '{"issues": [], "x": "größe"}'.encode("latin-1"), "is 0xf6, which is not utf-8"),
         ("issues.csv", b"id,subject\n1,a\n", r"issues\.csv:1: has no column 'Issue key'"),
-        ("issues.csv", b"", r"issues\.csv:1: has no column 'Issue key'"),
+        ("issues.csv", b"", r"issues\.csv: is empty"),
     ],
 )
 def test_an_unusable_export_is_one_clear_error(tmp_path: Path, name: str, content: bytes, told: str) -> None:

@@ -148,6 +148,14 @@ def test_references_join_a_thread_in_time_order_whatever_the_order_of_the_archiv
     assert threads(tmp_path, late, mail(text="first"), early) == [["first", "second", "third"]]
 
 
+def test_an_archive_without_a_suffix_is_read_beside_the_others_and_other_files_are_not(tmp_path: Path) -> None:
+    archive(tmp_path, mail(id="a"))
+    archive(tmp_path / "Mail", mail(id="b", Subject="Other", sender="Ida <ida@elsewhere.example>"), name="Inbox")
+    (tmp_path / "README").write_text("From here on: nothing\n")
+    assert sorted(r.pointer.file for r in read(tmp_path)) == ["Mail/Inbox", "a.mbox"]
+    assert [r.pointer.file for r in read(tmp_path / "Mail")] == ["Inbox"]
+
+
 def test_in_reply_to_alone_joins(tmp_path: Path) -> None:
     assert len(threads(tmp_path, mail(), reply("a", In_Reply_To="<q@mail.example>", Subject="Something else"))) == 1
     assert len(threads(tmp_path, mail(), reply("a", In_Reply_To=" q@mail.example ", Subject="Something else"))) == 1

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from data_prep import plugins
 from data_prep.records import Record, SourceError, Tally
 from data_prep.sources import _files, csv, html, markdown, zendesk
+from data_prep.sources._files import Peek
 from data_prep.sources.csv import Columns
 from tests.conftest import help_desk, write_export
 
@@ -144,6 +146,92 @@ def test_an_unknown_visibility_in_csv_is_internal(tmp_path: Path, seen: str) -> 
     assert not record.messages[0].public
 
 
+PRIVATE = Columns(id="m", ticket="ticket", body="text", author="who", private="flag")
+
+
+@pytest.mark.parametrize(
+    ("flag", "public"),
+    [("0", True), ("False", True), ("no", True), ("public", True), ("1", False), ("yes", False), ("", False), ("maybe", False)],
+)  # fmt: skip
+def test_a_private_column_in_csv_says_public_only_by_an_explicit_no(tmp_path: Path, flag: str, public: bool) -> None:
+    (tmp_path / "a.csv").write_text(f"m,ticket,text,who,flag\n1,T1,hello,ann,{flag}\n")
+    (record,) = csv.read(tmp_path, Tally(), messages=PRIVATE)
+    assert record.messages[0].public is public
+    (declared,) = csv.read(tmp_path, Tally(), messages=PRIVATE, not_private_values=("",))
+    assert declared.messages[0].public is (flag == "")
+
+
+def test_where_two_columns_say_who_may_see_a_row_both_must_say_public(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "m,ticket,text,who,flag,seen\n1,T1,a,ann,0,public\n2,T1,b,ann,0,\n3,T1,c,ann,1,public\n"
+    )
+    (record,) = csv.read(tmp_path, Tally(), messages=PRIVATE.model_copy(update={"public": "seen"}))
+    assert [m.public for m in record.messages] == [True, False, False]
+
+
+def test_a_ticket_of_one_row_is_internal_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,body,answer,is_private\n1,hello,hi,1\n2,hello,hi,0\n")
+    columns = Columns(id="id", body="body", answer="answer", private="is_private")
+    records = csv.read(tmp_path, Tally(), tickets=columns)
+    assert [[m.public for m in r.messages] for r in records] == [[False, False], [True, True]]
+
+
+def test_a_note_that_stands_first_does_not_make_its_author_the_customer(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("m,ticket,text,who,flag\n1,T1,note,ann,1\n2,T1,help,bob,0\n3,T1,done,ann,0\n")
+    (record,) = csv.read(tmp_path, Tally(), messages=PRIVATE)
+    assert [m.role for m in record.messages] == ["agent", "customer", "agent"]
+
+
+FLAGS = [
+    "is_private", "Internal", "isInternal", "private_note", "note_type", "Visibility", "is_public", "visible to customer",
+    "staff_only", "Privat", "öffentlich", "note", "is_internal_note",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", FLAGS)
+def test_a_column_that_may_mark_internal_rows_is_refused_until_it_is_mapped(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.csv").write_text(f"id,ticket_id,body,author,{header}\n1,T1,hello,ann,0\n2,T1,a note,bob,1\n")
+    columns = Columns(id="id", ticket="ticket_id", body="body", author="author")
+    with pytest.raises(
+        SourceError, match=rf"a\.csv:1: column '{header}' may say which rows are internal.*assume_public"
+    ):
+        list(csv.read(tmp_path, Tally(), messages=columns))
+    (record,) = csv.read(tmp_path, Tally(), messages=columns, assume_public=True)
+    assert [m.public for m in record.messages] == [True, True]
+    proposed = csv.recognise(Peek.of(tmp_path / "a.csv"))
+    assert proposed is not None
+    assert header in {proposed["messages"].get(k) for k in ("public", "private")}
+    assert list(csv.read(tmp_path, Tally(), **plugins.options(csv.read, proposed)))
+
+
+@pytest.mark.parametrize(
+    "header", ["international", "republic", "public_url", "internal_id", "publication", "notes_count"]
+)
+def test_a_column_that_marks_nothing_is_no_flag(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.csv").write_text(f"id,body,{header}\n1,hello,x\n")
+    assert len(list(csv.read(tmp_path, Tally(), tickets=Columns(id="id", body="body")))) == 1
+
+
+def test_a_column_of_internal_texts_is_no_flag_and_one_with_notes_for_values_is(tmp_path: Path) -> None:
+    columns = Columns(id="id", body="body")
+    (tmp_path / "a.csv").write_text(f"id,body,internal_notes\n1,hello,{'the customer pays late ' * 5}\n")
+    assert len(list(csv.read(tmp_path, Tally(), tickets=columns))) == 1
+    (tmp_path / "a.csv").write_text("id,body,part\n1,hello,comment\n2,he pays late,note\n")
+    with pytest.raises(SourceError, match="column 'part' may say"):
+        list(csv.read(tmp_path, Tally(), tickets=columns))
+
+
+@pytest.mark.parametrize("header", ["not_public", "hidden_from_public", "public_hidden", "not visible"])
+def test_a_flag_whose_yes_is_unclear_is_proposed_so_that_neither_yes_nor_no_says_public(
+    tmp_path: Path, header: str
+) -> None:
+    (tmp_path / "a.csv").write_text(f"id,body,{header}\n1,hello,0\n2,hello,1\n3,hello,public\n")
+    proposed = csv.recognise(Peek.of(tmp_path / "a.csv"))
+    assert proposed is not None
+    records = csv.read(tmp_path, Tally(), **plugins.options(csv.read, proposed))
+    assert [r.messages[0].public for r in records] == [False, False, True]
+
+
 def test_two_kinds_of_files_join_by_id_and_the_opener_is_the_customer(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text('id,content,creator\n1,"<p>two\nlines</p>",ann\n1,<p>edited</p>,ann\n')
     (tmp_path / "r.csv").write_text(
@@ -161,6 +249,29 @@ def test_two_kinds_of_files_join_by_id_and_the_opener_is_the_customer(tmp_path: 
     assert tally.dropped == {"duplicate_ticket_id": 1, "message_without_ticket": 1}
 
 
+def test_rows_without_an_id_are_each_themselves(tmp_path: Path, tally: Tally) -> None:
+    (tmp_path / "a.csv").write_text("id,body\n,one\n ,two\n3,three\n")
+    records = list(csv.read(tmp_path, tally, tickets=Columns(id="id", body="body")))
+    assert {r.id: r.messages[0].text for r in records} == {"a.csv:line 2": "one", "a.csv:line 3": "two", "3": "three"}
+    assert (tally.taken["objects without id"], tally.dropped) == (2, {})
+    (tmp_path / "a.csv").write_text("id,ticket,body,author\n,T1,one,ann\n ,T1 ,two,bob\n3,T1,three,ann\n")
+    tally = Tally()
+    columns = Columns(id="id", ticket="ticket", body="body", author="author")
+    (record,) = csv.read(tmp_path, tally, messages=columns)
+    assert [m.text for m in record.messages] == ["one", "two", "three"]
+    assert (tally.taken["objects without id"], tally.dropped) == (2, {})
+
+
+def test_a_csv_file_that_no_glob_fits_is_counted(tmp_path: Path, tally: Tally) -> None:
+    (tmp_path / "tickets.csv").write_text("id,body\n1,one\n")
+    (tmp_path / "other.csv").write_text("id,body\n2,two\n")
+    (tmp_path / "third.csv").write_text("")
+    columns = Columns(id="id", body="body")
+    assert [r.id for r in csv.read(tmp_path, tally, tickets=columns, tickets_glob="tick*")] == ["1"]
+    assert (tally.taken["files that are not read"], tally.dropped) == (2, {"file_of_no_glob": 2})
+    assert tally.examples["file_of_no_glob"][0].startswith("other.csv line 1")
+
+
 def test_csv_faults_are_told_with_file_and_line(tmp_path: Path, tally: Tally) -> None:
     file = tmp_path / "a.csv"
     file.write_text("a,b\n1,2\n")
@@ -170,7 +281,7 @@ def test_csv_faults_are_told_with_file_and_line(tmp_path: Path, tally: Tally) ->
         "m,ticket,text,who,at,role,seen\n1,T1,one cell too few,ann,2026-01-01,customer\n2,T1,ok,ann,2026-01-01,customer,public\n"
     )
     assert len(list(csv.read(tmp_path, tally, messages=MESSAGES, roles=ROLES))) == 1
-    assert tally.examples["wrong_number_of_cells"] == ["a.csv line 2 (6 cells, header has 7)"]
+    assert tally.examples["broken_record"] == ["a.csv line 2 (6 cells, the header has 7)"]
     file.write_bytes(
         "m,ticket,text,who,at,role,seen\n1,T1,gr\xfc\xdfe,ann,2026-01-01,customer,public\n".encode("cp1252")
     )

@@ -485,9 +485,9 @@ def test_other_tables_wide_rows_and_undated_tickets_are_counted(tmp_path: Path) 
     assert [r.id for r in read(write(tmp_path, incident=tickets), tally)] == ["INC0010077", INC1]
     assert tally.dropped == {
         "other_object": 2, "unreadable_time": 1, "message_of_dropped_ticket": 2, "ticket_without_id": 1,
-        "ticket_without_messages": 1, "wrong_number_of_cells": 1,
+        "ticket_without_messages": 1, "broken_record": 1,
     }  # fmt: skip
-    assert tally.examples["wrong_number_of_cells"] == ["more.csv line 3 (3 cells, header has 2)"]
+    assert tally.examples["broken_record"] == ["more.csv line 3 (3 cells, the header has 2)"]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,9 @@ def test_drafts_know_stale_replies_and_rows_that_must_stay() -> None:
     assert "stale=yes" not in row_of(draft_reply.rows(ticket(), Library([document()]))).slices
     vip = ticket(fields={"tier": "vip"})
     assert row_of(draft_reply.rows(vip, NONE, local_only={"tier": "vip"})).sensitivity == "local_only"
+    tagged = ticket(fields={"tags": "billing, Legal,vip"})
+    assert row_of(draft_reply.rows(tagged, NONE, local_only={"Tags": "legal"})).sensitivity == "local_only"
+    assert row_of(draft_reply.rows(tagged, NONE, local_only={"tags": "leg"})).sensitivity == "shareable"
 
 
 def test_all_good_replies_of_a_ticket_are_rows_of_their_own_and_earlier_ones_context() -> None:

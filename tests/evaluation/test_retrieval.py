@@ -20,7 +20,8 @@ from data_prep.dataset import LeakError
 from data_prep.library import Library
 from data_prep.parquet import leaned_on, read_documents, read_rows
 from data_prep.records import Pointer, Redacted, Row, Sensitivity, Turn, UserError
-from data_prep.steps import Rule, Settings
+from data_prep.sensitivity import Rule
+from data_prep.steps import Settings
 from data_prep.tasks import doc_grounded_reply
 from data_prep.work import Source
 from evaluation import retrieval

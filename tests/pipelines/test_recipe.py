@@ -80,6 +80,45 @@ def test_a_mistake_is_told_with_its_place_and_remedy(tmp_path: Path, old: str, n
     assert told in mistakes(tmp_path, old, new)
 
 
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("kinds: [crad]", ":5: privacy.sensitivity.0.kinds: 'crad' is not one of ['account',"),
+        ("kinds: [crad]", "Did you mean 'card'?"),
+        ("kinds: [location]", "'location' is not one of"),
+        ("source: dsk", "privacy.sensitivity.0.source: 'dsk' is not one of ['desk']. Did you mean 'desk'?"),
+        ("fields: {tags: []}", "privacy.sensitivity.0.fields: 'tags' has no value"),
+    ],
+)
+def test_a_rule_that_could_never_fit_is_told(tmp_path: Path, rule: str, told: str) -> None:
+    privacy = f"privacy: {{sensitivity: [{{sensitivity: local_only, {rule}}}]}}\ndataset: {{test_from"
+    assert told in mistakes(tmp_path, "dataset: {test_from", privacy)
+
+
+def test_a_rule_and_an_engine_may_both_be_wrong(tmp_path: Path) -> None:
+    privacy = "privacy: {engine: {kind: cor}, sensitivity: [{sensitivity: local_only, source: dsk, kinds: [x]}]}"
+    found = mistakes(tmp_path, "dataset: {test_from", f"{privacy}\ndataset: {{test_from")
+    assert "'cor' is not one of" in found
+    assert "'dsk' is not one of" in found
+
+
+def test_a_rule_may_name_what_the_engine_of_the_recipe_finds(tmp_path: Path) -> None:
+    rule = "sensitivity: [{sensitivity: local_only, source: desk, kinds: [location, crypto, card]}]"
+    engine = "engine: {kind: presidio, options: {entities: [LOCATION, CRYPTO]}}"
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE.format(model="nowhere").replace("dataset: {", f"privacy: {{{rule}, {engine}}}\ndataset: {{"))
+    assert recipe_file.load(path).privacy.sensitivity[0].kinds == ("location", "crypto", "card")
+
+
+def test_an_unknown_encoding_of_a_source_is_told(tmp_path: Path) -> None:
+    told = mistakes(
+        tmp_path,
+        "kind: zendesk, path: export, options: {custom_fields: {topic: 7}}",
+        "kind: jira, path: export, options: {encoding: utf9}",
+    )
+    assert "sources.0.options.encoding: 'utf9' is no text encoding; write one like utf-8" in told
+
+
 def test_all_mistakes_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     found = mistakes(tmp_path, "training: {rank: 4", "training: {rank: 0, epocs: 2").splitlines()
     assert len(found) == 2
