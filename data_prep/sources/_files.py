@@ -371,10 +371,10 @@ def _written_moment(text: str) -> datetime | None:
     if text.isdigit() and len(text) in (10, 13):
         return moment(int(text))
     try:
-        parsed = datetime.fromisoformat(text.replace(" +0000", "+00:00").replace(" UTC", "+00:00"))
-    except ValueError:
-        parsed = parsedate_to_datetime(text)
-    try:
+        try:
+            parsed = datetime.fromisoformat(text.replace(" +0000", "+00:00").replace(" UTC", "+00:00"))
+        except ValueError:
+            parsed = parsedate_to_datetime(text)
         return _plausible(parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC), text)
     except OverflowError as e:
         raise ValueError(f"{text!r} is no time") from e

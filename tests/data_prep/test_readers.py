@@ -234,8 +234,9 @@ def test_times_in_mixed_zones_sort_by_moment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "nonsense", ["0001-01-01T00:00:00Z", "soon", -1, True, [], "9999-12-31", "9999-12-31T23:59:59-05:00"]
-)
+    "nonsense",
+    ["0001-01-01T00:00:00Z", "soon", -1, True, [], "9999-12-31", "9999-12-31T23:59:59-05:00", "1 Jan 99999999999 00:00:00"],
+)  # fmt: skip
 def test_clock_nonsense_of_a_comment_keeps_the_comment(tmp_path: Path, tally: Tally, nonsense: Any) -> None:
     export = help_desk(1)
     export["comments"][1]["created_at"] = nonsense
