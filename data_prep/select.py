@@ -9,6 +9,8 @@ from data_prep.records import Split
 from data_prep.split import hashed_share
 from data_prep.steps import Made
 
+FIELDS = ("extract",)  # tasks whose answers are values of a few fields: alike because the tickets are, as labels are
+
 
 def reasons_to_drop(
     rows: Sequence[Made],
@@ -24,7 +26,8 @@ def reasons_to_drop(
 
     answer_of: for every row the position of the row whose answer it repeats, exactly or nearly; its own for a new one.
     min_label_examples: a label with fewer train rows cannot be learned and is dropped from every split (`rare_label`).
-    max_same_answer: how often one answer may be taught where it is free text (`repeated_answer`: macros).
+    max_same_answer: how often one answer may be taught where it is free text (`repeated_answer`: macros), so neither a label
+    nor the fields of a ticket.
     max_rows: task → split → cap; labels share a cap evenly, and a hash of the row's id chooses (`over_cap`).
     """
     reasons = dict(known)
@@ -35,7 +38,7 @@ def reasons_to_drop(
             continue
         if row.label is not None and trained[row.task, row.label] < min_label_examples:
             reasons[row.id] = "rare_label"
-        elif row.label is None and row.side == "train":
+        elif row.label is None and row.task not in FIELDS and row.side == "train":
             taught[answer] += 1
             if taught[answer] > max_same_answer:
                 reasons[row.id] = "repeated_answer"

@@ -30,6 +30,7 @@ IBAN_LENGTH = {
 }
 IBAN_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ \u00a0\-\n]?[A-Za-z0-9])")
 SSN = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}(?P<s>[- ])(?!00)\d{2}(?P=s)(?!0000)\d{4}(?![\w-])")
+LONGEST_CARD = 19  # digits, ISO/IEC 7812
 CARD_WORD = re.compile(
     r"\b(?:card|visa|master ?card|amex|american express|maestro|discover|jcb|credit|debit|kreditkarte|karte|kartennummer|cc"
     r"|carte|tarjeta|carta)\b[^.!?\n]{0,40}$"
@@ -142,7 +143,9 @@ def cards(text: str, lower: str) -> Iterator[Found]:
 def _cards_of(text: str, lower: str, parts: list[tuple[int, int]]) -> Iterator[Found]:
     first = 0
     while first < len(parts):
-        last = next((n for n in range(len(parts), first, -1) if _is_card(text, lower, parts[first:n])), None)
+        # a digit a group at least: more groups than the longest number has digits are none
+        longest = min(len(parts), first + LONGEST_CARD)
+        last = next((n for n in range(longest, first, -1) if _is_card(text, lower, parts[first:n])), None)
         if last is not None:
             yield Found("card", parts[first][0], parts[last - 1][1])
         first = last or first + 1
@@ -150,7 +153,7 @@ def _cards_of(text: str, lower: str, parts: list[tuple[int, int]]) -> Iterator[F
 
 def _is_card(text: str, lower: str, parts: list[tuple[int, int]]) -> bool:
     digits = "".join(text[s:e] for s, e in parts)
-    if not 12 <= len(digits) <= 19:
+    if not 12 <= len(digits) <= LONGEST_CARD:
         return False
     sizes = [e - s for s, e in parts]
     if len(sizes) > 1 and (sizes[0] != 4 or max(sizes) > 7):

@@ -39,6 +39,7 @@ MAC_HINT = re.compile(
 )
 IPV6_HINT = re.compile(r":[0-9a-f]{0,4}:(?=[0-9a-f:])")
 HEXADECIMAL = frozenset("0123456789abcdef:")
+HEXADECIMAL_RUN = re.compile(r"[0-9a-f:]+")
 ANY_DIGIT = re.compile(r"\d")
 VERSION = re.compile(
     r"(?:\b(?:version|versión|v|ver|build|release|firmware|driver|treiber|update|patch|kb|bird|fox|chrome|windows|android|ios|os)\W{0,3}|(?:bird|fox) |[a-z]/)$"
@@ -122,10 +123,13 @@ def networks(text: str, lower: str) -> Iterator[Found]:
             while start and lower[start - 1] in HEXADECIMAL:
                 start -= 1
             m6 = IPV6.match(text, start)
+            run = HEXADECIMAL_RUN.match(lower, hint.start())
+            assert run is not None  # a hint begins with a colon
+            end = run.end()  # every other hint of this run leads back to the same start
             if m6 is not None:
-                end = m6.end()
+                end = max(end, m6.end())
                 if _is_ipv6(m6[0]):
-                    yield Found("ip", start, end)
+                    yield Found("ip", *m6.span())
 
 
 def _is_ipv4(value: str) -> bool:

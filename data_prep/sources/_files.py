@@ -16,18 +16,19 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from data_prep.records import Pointer, SourceError, Tally
+from data_prep.records import Dropped, Pointer, SourceError, Tally
 
 csv.field_size_limit(2**31 - 1)  # a ticket of two megabytes is one field; Python's own limit is 128 kB
 JSON_SUFFIXES = (".json", ".ndjson", ".jsonl")
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+RECORD = frozenset(("id", "title"))  # a record has one of them and a page has none; `gh` writes issues without an id
 PEEKED = 1 << 16  # bytes of a file that are looked at to recognise it
 
 
 def files(path: Path, *suffixes: str) -> list[Path]:
     """The files of a source, sorted: the path itself, or everything under it with one of the suffixes.
 
-    Raises SourceError when the path does not exist, holds nothing readable, or a symbolic link leads out of it.
+    Raises SourceError when the path does not exist, holds nothing readable, or a symbolic link leads out of it or to nothing.
     """
     if not path.exists():
         raise SourceError(f"{path}: no such file or folder. Correct `path` of this source in the recipe.")
@@ -40,7 +41,13 @@ def files(path: Path, *suffixes: str) -> list[Path]:
         raise SourceError(
             f"{linked}: is a link to a folder, which is not followed. Copy the folder, or remove the link."
         )
-    found = [p for p in every if p.suffix.lower() in suffixes and p.is_file()]
+    wanted = [p for p in every if p.suffix.lower() in suffixes]
+    dangling = next((p for p in wanted if p.is_symlink() and not p.exists()), None)
+    if dangling is not None:
+        raise SourceError(
+            f"{dangling}: is a link to {dangling.readlink()}, which is not there. Restore that file, or remove the link."
+        )
+    found = [p for p in wanted if p.is_file()]
     for p in found:
         if not p.resolve().is_relative_to(root):
             raise SourceError(f"{p}: is a link that leads out of {path}. Copy the file into the folder, or remove it.")
@@ -139,69 +146,110 @@ def json_objects(
     name: what pointers call the file. A broken line, or an element that is no object, is counted in the tally.
     Raises SourceError for empty, truncated and foreign files, with line and column.
     """
-    if _is_lines(path):
-        yield from _lines(path, name, tally)
-        return
-    with path.open("rb") as f:
-        window = _Window(path, f)
-        match window.peek():
-            case "":
-                raise SourceError(f"{path}: is empty. Export it again, or remove it from the source's folder.")
-            case "[":
-                found = window.elements("")
-            case "{" if path.stat().st_size <= _Window.WHOLE:
-                found = _page(path, window, keys)
-            case "{":
-                found = window.lists(keys)
-            case _:
-                raise SourceError(
-                    f"{path}: starts with {window.excerpt()!r}, so it is not JSON. Is it another kind of export?"
-                )
-        for at, item in found:
-            if isinstance(item, dict):
-                yield Pointer(name, at), item
-            else:
-                tally.broken(Pointer(name, at), f"is {type(item).__name__} {str(item)[:40]!r}, not an object")
+    found = _lines(path, name, tally) if _is_lines(path) else _values(path, keys)
+    for at, item in found:
+        if isinstance(item, dict):
+            yield Pointer(name, at), item
+        else:
+            tally.broken(Pointer(name, at), f"is {type(item).__name__} {str(item)[:40]!r}, not an object")
+
+
+def export_objects(path: Path, tally: Tally, *, keys: tuple[str, ...]) -> Iterator[tuple[Pointer, dict[str, Any]]]:
+    """The objects of every JSON file of a source, as `json_objects` gives them.
+
+    An export brings streams that no reader needs: a foreign page is counted as `other_object` beside files that hold something.
+    Raises SourceError where none does, about the first file.
+    """
+    foreign: list[tuple[str, ForeignError]] = []
+    nothing = True
+    for file in files(path, *JSON_SUFFIXES):
+        name = relative(file, path)
+        try:
+            for where, item in json_objects(file, name, tally, keys=keys):
+                nothing = False
+                yield where, item
+        except ForeignError as e:
+            foreign.append((name, e))
+    if foreign and nothing:
+        raise foreign[0][1]
+    for name, error in foreign:
+        tally.seen("other objects")
+        tally.drop(Dropped("other_object", Pointer(name, ""), ", ".join(error.keys)))
 
 
 def _is_lines(path: Path) -> bool:
     """One object a line: by its suffix, or because the first line is whole and another follows."""
     with path.open("rb") as f:
-        first = f.readline(1 << 20).removeprefix(codecs.BOM_UTF8).strip()
+        if path.suffix.lower() in (".ndjson", ".jsonl"):
+            return bool(f.readline(1 << 20).removeprefix(codecs.BOM_UTF8).strip())
+        first = f.readline(_Window.WHOLE).removeprefix(codecs.BOM_UTF8).strip()
         rest = f.readline(1 << 10).strip()
-    if path.suffix.lower() in (".ndjson", ".jsonl"):
-        return bool(first)
     return first.startswith(b"{") and first.endswith(b"}") and rest.startswith(b"{")
 
 
-def _page(path: Path, window: _Window, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    whole = window.value()
-    after = window.peek()
-    if after:
-        raise window.error("something follows the end of the page", None)
-    present = [] if "id" in whole else [k for k in keys if isinstance(whole.get(k), list | dict)]
+def _values(path: Path, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """The elements of an array or a page, a record, or what stands in several of them one after another, with their places."""
+    with path.open("rb") as f:
+        window = _Window(path, f)
+        if not window.peek():
+            raise SourceError(f"{path}: is empty. Export it again, or remove it from the source's folder.")
+        if window.peek() not in "[{":
+            raise SourceError(
+                f"{path}: starts with {window.excerpt()!r}, so it is not JSON. Is it another kind of export?"
+            )
+        several, is_large = False, path.stat().st_size > _Window.WHOLE
+        while start := window.peek():
+            line = f"line {window.line()}"
+            if start == "[":
+                yield from window.elements(line if several else "")
+            elif start != "{":
+                raise window.error(f"{window.excerpt()!r} follows the end of what came before", None)
+            elif is_large and not window.is_small():
+                yield from window.lists(keys, line if several else "")
+            else:
+                whole = window.value()
+                several = several or window.peek() == "{"
+                if several and not _lists_in(whole, keys):
+                    yield line, whole
+                else:
+                    yield from _page(path, whole, keys, line if several else "")
+            several = True
+
+
+def _lists_in(whole: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
+    """What of a page holds its objects; nothing in a record, which may have lists of the same names."""
+    return [] if RECORD & set(whole) else [k for k in keys if isinstance(whole.get(k), list | dict)]
+
+
+def _page(path: Path, whole: dict[str, Any], keys: tuple[str, ...], place: str) -> Iterator[tuple[str, Any]]:
+    present = _lists_in(whole, keys)
     for key in present:
         items = whole[key]
         if isinstance(items, dict):  # one object, wrapped in its stream's name
-            yield f"/{key}", items
+            yield f"{place}/{key}", items
         else:
-            yield from ((f"/{key}/{i}", item) for i, item in enumerate(items))
-    if not present and "id" in whole:
-        yield "", whole
+            yield from ((f"{place}/{key}/{i}", item) for i, item in enumerate(items))
+    if not present and RECORD & set(whole):
+        yield place, whole
     elif not present:
-        raise _foreign(path, sorted(whole), keys)
+        raise ForeignError(path, sorted(whole), keys)
 
 
-def _foreign(path: Path, found: list[str], keys: tuple[str, ...]) -> SourceError:
-    return SourceError(
-        f"{path}: has none of the lists {list(keys)}; it has {found[:12]}. Is it another part of the export?"
-    )
+class ForeignError(SourceError):
+    """A page of an export with none of the lists that its reader knows."""
+
+    def __init__(self, path: Path, found: list[str], keys: tuple[str, ...]) -> None:
+        self.keys = found[:6]
+        super().__init__(
+            f"{path}: has none of the lists {list(keys)}; it has {found[:12]}. Is it another part of the export?"
+        )
 
 
 class _Window:
     """A sliding window of text over a JSON file: values are decoded one at a time, so a file may be larger than memory."""
 
     CHUNK = 1 << 20
+    SMALL = 16  # chunks; a record is no longer
     WHOLE = 1 << 26  # bytes; a page up to here is read whole, which tells a page from a record by all its keys
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
@@ -211,12 +259,13 @@ class _Window:
         self._path, self._file, self._encoding = path, file, encoding
         self._decoder = codecs.getincrementaldecoder(encoding)()
         self._json = json.JSONDecoder()
-        self._text, self._at, self._line, self._bytes, self._ended = "", 0, 1, 0, False
+        self._text, self._at, self._bytes, self._ended = "", 0, 0, False
+        self._line, self._counted = 1, 0  # the line that the window's character `counted` is in
 
     def _more(self) -> None:
         """Drop what was read and at least double what is left to read."""
-        self._line += self._text.count("\n", 0, self._at)
-        self._text, self._at = self._text[self._at :], 0
+        self.line()
+        self._text, self._at, self._counted = self._text[self._at :], 0, 0
         data = self._file.read(max(self.CHUNK, len(self._text)))
         try:
             self._text += self._decoder.decode(data, final=not data)
@@ -237,9 +286,15 @@ class _Window:
     def excerpt(self) -> str:
         return self._text[self._at : self._at + 20]
 
+    def line(self) -> int:
+        """The number of the line that is read."""
+        self._line += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        return self._line
+
     def error(self, found: str, position: int | None) -> SourceError:
         at = self._at if position is None else position
-        line = self._line + self._text.count("\n", 0, at)
+        line = self.line() + self._text.count("\n", self._at, at)
         column = at - (self._text.rfind("\n", 0, at) + 1) + 1
         return SourceError(
             f"{self._path}:{line}: not JSON ({found} at column {column}). A truncated export? Export it again."
@@ -262,13 +317,25 @@ class _Window:
             except ValueError as e:  # a number of more digits than Python takes
                 raise self.error(str(e).split(":")[0], None) from e
             except RecursionError as e:
-                raise SourceError(f"{self._path}: is nested too deeply to be an export of tickets.") from e
+                raise SourceError(
+                    f"{self._path}:{self.line()}: is nested too deeply to be an export of tickets."
+                ) from e
             else:
                 if end < len(self._text) or self._ended:
                     escaped = "\\ud" in self._text[self._at : end].lower()
                     self._at = end
                     return _whole_characters(value) if escaped else value
             self._more()
+
+    def is_small(self) -> bool:
+        """Whether the next value is a record among others rather than a page that makes up a large file."""
+        while len(self._text) - self._at < self.SMALL * self.CHUNK and not self._ended:
+            self._more()
+        try:
+            self._json.raw_decode(self._text, self._at)
+        except (ValueError, RecursionError):
+            return False
+        return True
 
     def elements(self, where: str) -> Iterator[tuple[str, Any]]:
         """The elements of the array that begins here, each with its JSON pointer."""
@@ -281,7 +348,7 @@ class _Window:
             number += 1
         self.take("]")
 
-    def lists(self, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    def lists(self, keys: tuple[str, ...], where: str) -> Iterator[tuple[str, Any]]:
         """The elements of every list under one of the keys of the object that begins here."""
         self.take("{")
         others: list[str] = []
@@ -293,15 +360,21 @@ class _Window:
             self.take(":")
             if self.peek() == "[" and key in keys:
                 found = True
-                yield from self.elements(f"/{key}")
+                yield from self.elements(f"{where}/{key}")
             else:
+                if key in RECORD:  # not a page: its lists are its own, and the rest of it would vanish
+                    raise SourceError(
+                        f"{self._path}:{self.line()}: is an object with {key!r} of more than {self.SMALL} MB."
+                        " Export one object a line."
+                    )
                 others.append(key)
                 self.value()
+        self.take("}")
         if not found:
-            raise _foreign(self._path, sorted(others), keys)
+            raise ForeignError(self._path, sorted(others), keys)
 
 
-def _lines(path: Path, name: str, tally: Tally) -> Iterator[tuple[Pointer, dict[str, Any]]]:
+def _lines(path: Path, name: str, tally: Tally) -> Iterator[tuple[str, Any]]:
     with path.open("rb") as f:
         for number, line in enumerate(f, start=1):
             if not line.strip():
@@ -322,10 +395,7 @@ def _lines(path: Path, name: str, tally: Tally) -> Iterator[tuple[Pointer, dict[
             except ValueError as e:  # a number of more digits than Python takes
                 tally.broken(where, str(e).split(":")[0])
             else:
-                if isinstance(item, dict):
-                    yield where, _whole_characters(item) if b"\\ud" in line.lower() else item
-                else:
-                    tally.broken(where, f"is {type(item).__name__} {str(item)[:40]!r}, not an object")
+                yield where.at, _whole_characters(item) if b"\\ud" in line.lower() else item
 
 
 def _fast(line: bytes) -> dict[str, Any] | None:
@@ -339,14 +409,26 @@ def _fast(line: bytes) -> dict[str, Any] | None:
 
 
 def _whole_characters(value: Any) -> Any:
-    """The value with halves of torn characters replaced: exports cut texts in the middle of an emoji, UTF-8 has no halves."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_whole_characters(v) for v in value]
-    if isinstance(value, dict):
-        return {_whole_characters(k): _whole_characters(v) for k, v in value.items()}
-    return value
+    """The value with halves of torn characters replaced: exports cut texts in the middle of an emoji, UTF-8 has no halves.
+
+    Changes a decoded value in place and without recursion: JSON may be nested deeper than Python calls.
+    """
+    holder = [value]
+    waiting: list[list[Any] | dict[str, Any]] = [holder]
+    while waiting:
+        inside = waiting.pop()
+        if isinstance(inside, dict):
+            items = [(_whole_text(k), _whole_text(v)) for k, v in inside.items()]
+            inside.clear()
+            inside.update(items)
+        else:
+            inside[:] = [_whole_text(v) for v in inside]
+        waiting += [v for v in (inside.values() if isinstance(inside, dict) else inside) if isinstance(v, list | dict)]
+    return holder[0]
+
+
+def _whole_text(value: Any) -> Any:
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else value
 
 
 def moment(value: Any) -> datetime | None:
@@ -371,10 +453,10 @@ def _written_moment(text: str) -> datetime | None:
     if text.isdigit() and len(text) in (10, 13):
         return moment(int(text))
     try:
-        parsed = datetime.fromisoformat(text.replace(" +0000", "+00:00").replace(" UTC", "+00:00"))
-    except ValueError:
-        parsed = parsedate_to_datetime(text)
-    try:
+        try:
+            parsed = datetime.fromisoformat(text.replace(" +0000", "+00:00").replace(" UTC", "+00:00"))
+        except ValueError:
+            parsed = parsedate_to_datetime(text)
         return _plausible(parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC), text)
     except OverflowError as e:
         raise ValueError(f"{text!r} is no time") from e

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_prep.records import Dropped, Message, Origin, Person, Pointer, Record, Role, SourceError, Tally
-from data_prep.sources._files import JSON_SUFFIXES, Peek, files, json_objects, moment, relative
+from data_prep.sources._files import JSON_SUFFIXES, Peek, export_objects, moment
 from data_prep.sources._threads import Stored, ThreadStore
 
 KIND: Literal["ticket"] = "ticket"
@@ -72,12 +72,11 @@ def read(path: Path, tally: Tally, *, bots: tuple[str, ...] = BOTS) -> Iterator[
     """
     responders: set[str] = set()
     with ThreadStore(tally) as store:
-        for file in files(path, *JSON_SUFFIXES):
-            for where, item in json_objects(file, relative(file, path), tally, keys=LISTS):
-                try:
-                    _store(_inside(item), where, store, responders, tally)
-                except RecursionError:
-                    tally.broken(where, "nested too deeply")
+        for where, item in export_objects(path, tally, keys=LISTS):
+            try:
+                _store(_inside(item), where, store, responders, tally)
+            except RecursionError:
+                tally.broken(where, "nested too deeply")
         if store.is_empty():
             raise SourceError(
                 f"{path}: holds no ticket (an object with `subject` and `requester_id`). Export the tickets too:"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_prep.records import Dropped, Message, Person, Pointer, Record, Role, SourceError, Tally
-from data_prep.sources._files import JSON_SUFFIXES, Peek, files, json_objects, moment, relative
+from data_prep.sources._files import JSON_SUFFIXES, Peek, export_objects, moment
 from data_prep.sources._threads import Stored, ThreadStore
 
 KIND: Literal["ticket"] = "ticket"
@@ -47,9 +47,8 @@ def read(
     these state reasons is not solved; one without a reason is.
     """
     with ThreadStore(tally) as store:
-        for file in files(path, *JSON_SUFFIXES):
-            for where, item in json_objects(file, relative(file, path), tally, keys=LISTS):
-                _store(item, where, store, tally)
+        for where, item in export_objects(path, tally, keys=LISTS):
+            _store(item, where, store, tally)
         if store.is_empty() and not tally.dropped["pull_request"]:
             raise SourceError(f"{path}: holds no issue (an object with `number` and `title`). Export the issues too.")
         names = tuple(login.casefold() for login in bots)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_prep.records import Dropped, Message, Person, Pointer, Record, Role, SourceError, Tally
-from data_prep.sources._files import JSON_SUFFIXES, Peek, files, json_objects, moment, relative
+from data_prep.sources._files import JSON_SUFFIXES, Peek, export_objects, moment
 from data_prep.sources._threads import Stored, ThreadStore
 
 KIND: Literal["ticket"] = "ticket"
@@ -92,9 +92,8 @@ def read(
     are dropped. bots: names of teammates that answer automatically, besides those the export marks.
     """
     with ThreadStore(tally) as store:
-        for file in files(path, *JSON_SUFFIXES):
-            for where, item in json_objects(file, relative(file, path), tally, keys=STREAMS):
-                _store(item, where, store, tally)
+        for where, item in export_objects(path, tally, keys=STREAMS):
+            _store(item, where, store, tally)
         if store.is_empty():
             met = ", ".join(f"{n} {what}" for what, n in sorted(tally.taken.items())) or "nothing"
             raise SourceError(

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_prep.records import Dropped, Message, Origin, Person, Pointer, Record, Role, SourceError, Tally
-from data_prep.sources._files import JSON_SUFFIXES, Peek, files, json_objects, moment, relative
+from data_prep.sources._files import JSON_SUFFIXES, Peek, export_objects, moment
 from data_prep.sources._threads import Stored, ThreadStore
 
 KIND: Literal["ticket"] = "ticket"
 STREAMS = ("tickets", "comments", "ticket_comments", "users", "ticket_events", "audits", "ticket_audits")
 OTHERS = (
-    "ticket_metrics", "satisfaction_ratings", "ticket_fields", "organizations", "groups", "brands", "macros",
-    "ticket_forms", "tags",
+    "ticket_metrics", "ticket_metric", "ticket_metric_events", "satisfaction_ratings", "satisfaction_rating", "survey_responses",
+    "ticket_fields", "ticket_field", "ticket_forms", "organizations", "organization_memberships", "groups", "group_memberships",
+    "brands", "macros", "triggers", "automations", "views", "tags", "side_conversations", "articles", "sections", "categories",
+    "topics", "posts", "ticket_skips", "deleted_tickets",
 )  # fmt: skip
 SOLVED = ("solved", "closed")
 AUTOMATIC_CHANNELS = ("rule", "system", "rule_revision")
@@ -57,9 +59,8 @@ def read(
     """
     titles: dict[str, str] = {}
     with ThreadStore(tally) as store:
-        for file in files(path, *JSON_SUFFIXES):
-            for where, item in json_objects(file, relative(file, path), tally, keys=STREAMS + OTHERS):
-                _store(item, where, store, titles, tally)
+        for where, item in export_objects(path, tally, keys=STREAMS + OTHERS):
+            _store(item, where, store, titles, tally)
         if store.is_empty():
             raise SourceError(
                 f"{path}: holds no ticket (an object with `subject` and `requester_id`). Export tickets.json too."

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+from random import Random
+from time import process_time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.pii import Found, core, without_overlap
+from data_prep.pii import Found, _numbers, core, without_overlap
 from data_prep.pii._numbers import IBAN_LENGTH, iban_valid, luhn
+from data_prep.pii._view import views
 
 
 def found(text: str) -> list[tuple[str, str]]:
@@ -139,3 +144,42 @@ def test_places_are_sorted_apart_and_inside_the_text(text: str) -> None:
 def test_of_two_that_overlap_the_earlier_engine_stays() -> None:
     mine, other = Found("email", 5, 20), Found("person", 0, 8)
     assert without_overlap([mine], [other, Found("person", 21, 25)]) == [mine, Found("person", 21, 25)]
+
+
+@pytest.mark.parametrize(
+    ("unit", "module", "name"), [("12345678\n", _numbers, "_is_card"), ("0 ", _numbers, "_is_card"), ("1:", core, "HEXADECIMAL")]
+)  # fmt: skip
+def test_twice_the_digits_are_twice_the_work(
+    unit: str, module: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed: the digit groups that are tried as a card, the characters that are looked at for an address."""
+    real, work = getattr(module, name), 0
+
+    class Counting:
+        def __call__(self, text: str, lower: str, parts: list[tuple[int, int]]) -> bool:
+            nonlocal work
+            work += len(parts)
+            return bool(real(text, lower, parts))
+
+        def __contains__(self, character: str) -> bool:
+            nonlocal work
+            work += 1
+            return character in real
+
+    monkeypatch.setattr(module, name, Counting())
+    core.find(unit * 100)
+    once, work = work, 0
+    core.find(unit * 200)
+    assert 0 < work <= 2.2 * once
+
+
+@pytest.mark.parametrize(
+    "unit", ["1234567 ", "1", "1 ", "12-34-", "+49 ", "00 ", "1.2.", "@", "a@", "a@b.", "-", "::", "ab:", "4111 ", "DE89 3704 ",
+             "%20", "&#1;", "=C3", "\\u0041", "a\u0301", "\u200b", "a at b dot ", "-----BEGIN PRIVATE KEY-----", "base64"],
+)  # fmt: skip
+def test_twenty_kilobytes_of_one_kind_take_no_time(unit: str) -> None:
+    text = base64.b64encode(Random(7).randbytes(15_000)).decode() if unit == "base64" else unit * (20_000 // len(unit))
+    began = process_time()
+    core.find(text)
+    list(views(text))
+    assert process_time() - began < 10  # a tenth of a second; what is cubic takes days

@@ -345,14 +345,46 @@ def test_times_in_mixed_zones_sort_by_moment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "nonsense", ["0001-01-01T00:00:00Z", "soon", -1, True, [], "9999-12-31", "9999-12-31T23:59:59-05:00"]
-)
+    "nonsense",
+    ["0001-01-01T00:00:00Z", "soon", -1, True, [], "9999-12-31", "9999-12-31T23:59:59-05:00", "1 Jan 99999999999 00:00:00"],
+)  # fmt: skip
 def test_clock_nonsense_of_a_comment_keeps_the_comment(tmp_path: Path, tally: Tally, nonsense: Any) -> None:
     export = help_desk(1)
     export["comments"][1]["created_at"] = nonsense
     (record,) = zendesk_records(write_export(tmp_path, export), tally)
     assert sorted(m.created is None for m in record.messages) == [False, True]
     assert tally.taken["messages without a readable time"] == 1
+
+
+def test_a_date_beyond_a_machine_word_is_an_unreadable_time(tmp_path: Path, tally: Tally) -> None:
+    export = help_desk(1)
+    export["tickets"][0]["created_at"] = "1 Jan 99999999999 00:00:00"
+    assert zendesk_records(write_export(tmp_path, export), tally) == []
+    assert tally.dropped == {"unreadable_time": 1, "message_of_dropped_ticket": 2}
+    (tmp_path / "a.md").write_text("---\nupdated: 1 Jan 99999999999 00:00:00\n---\n# A\ntext\n")
+    (document,) = markdown.read(tmp_path / "a.md", tally)
+    assert document.created is None
+
+
+@pytest.mark.parametrize("leaf", ["1", '"\\ud83d\\ude00"', '"\\ud83d torn"'])
+@pytest.mark.parametrize("name", ["tickets.json", "tickets.ndjson"])
+@pytest.mark.parametrize(("depth", "is_read"), [(600, True), (20_000, False)])
+def test_a_deep_document_is_read_or_refused_with_its_place(
+    tmp_path: Path, tally: Tally, leaf: str, name: str, depth: int, is_read: bool
+) -> None:
+    deep = '{"a":' * depth + leaf + "}" * depth
+    ticket = '{"id": 1, "requester_id": 2, "description": "smile \\ud83d\\ude00", "x": ' + deep + "}"
+    flat = '{"id": 2, "requester_id": 2, "description": "flat"}'
+    lines = name.endswith(".ndjson")
+    (tmp_path / name).write_text(f"{ticket}\n{flat}\n" if lines else f"[\n{ticket},\n{flat}]")
+    if is_read:
+        assert [r.messages[0].text for r in zendesk_records(tmp_path, tally)] == ["smile 😀", "flat"]
+    elif lines:
+        assert [r.id for r in zendesk_records(tmp_path, tally)] == ["2"]
+        assert tally.examples["broken_record"] == ["tickets.ndjson line 1 (nested too deeply)"]
+    else:
+        with pytest.raises(SourceError, match=r"tickets\.json:2: is nested too deeply"):
+            zendesk_records(tmp_path, tally)
 
 
 def test_a_ticket_of_two_megabytes_is_read_whole(tmp_path: Path) -> None:
@@ -400,3 +432,104 @@ def test_a_linked_folder_is_refused_and_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "docs" / "more").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(SourceError, match="a link to a folder"):
         list(markdown.read(tmp_path / "docs", Tally()))
+
+
+def test_a_link_to_nothing_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# A\n\nSome words.\n")
+    (tmp_path / "b.md").symlink_to(tmp_path / "gone" / "b.md")
+    with pytest.raises(SourceError, match=r"b\.md: is a link to .*gone/b\.md, which is not there"):
+        list(markdown.read(tmp_path, Tally()))
+
+
+SIBLINGS: list[dict[str, Any]] = [
+    {"articles": [{"id": 3, "title": "Reset", "body": "<p>x", "author_id": 2}], "count": 1},
+    {"side_conversations": [{"id": "s1", "ticket_id": 1, "subject": "a", "state": "open"}]},
+    {"survey_responses": [{"id": 3, "ticket_id": 1}], "meta": {}},
+    {"sessions": [1, 2], "count": 2},
+]
+
+
+@pytest.mark.parametrize("sibling", SIBLINGS)
+@pytest.mark.parametrize("name", ["a-sibling.json", "z-sibling.json"])
+def test_a_stream_that_no_reader_needs_is_counted_beside_tickets(
+    tmp_path: Path, tally: Tally, sibling: dict[str, Any], name: str
+) -> None:
+    write_export(tmp_path, help_desk(2))
+    (tmp_path / name).write_text(json.dumps(sibling))
+    assert [len(r.messages) for r in zendesk_records(tmp_path, tally)] == [2, 2]
+    assert tally.dropped == {"other_object": 1}
+    assert tally.taken["other objects"] == 1
+    assert tally.examples["other_object"][0].startswith(name)
+
+
+@pytest.mark.parametrize("sibling", SIBLINGS)
+def test_a_source_with_nothing_but_such_streams_is_an_error(tmp_path: Path, sibling: dict[str, Any]) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(sibling))
+    (tmp_path / "b.json").write_text(json.dumps(sibling))
+    with pytest.raises(SourceError, match=r"a\.json: has none of the lists|holds no ticket"):
+        zendesk_records(tmp_path, Tally())
+
+
+def test_objects_wrapped_in_their_streams_name_are_read(tmp_path: Path, tally: Tally) -> None:
+    export = help_desk(1)
+    for name, wrapper in (("tickets", "ticket"), ("comments", "comment"), ("users", "user")):
+        for n, item in enumerate(export[name]):
+            (tmp_path / f"{wrapper}-{n}.json").write_text(json.dumps({wrapper: item}))
+    (tmp_path / "m.json").write_text(json.dumps({"ticket_metric": {"id": 3, "ticket_id": 1, "reopens": 1}}))
+    (record,) = zendesk_records(tmp_path, tally)
+    assert ([m.role for m in record.messages], record.reopened) == (["customer", "agent"], True)
+    assert tally.dropped == {}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("whole", [1 << 26, 10])
+@pytest.mark.parametrize("chunk", [1 << 20, 400])
+def test_objects_one_after_another_are_read_with_the_lines_they_begin_in(
+    tmp_path: Path, tally: Tally, indent: int | None, whole: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_files._Window, "WHOLE", whole)
+    monkeypatch.setattr(_files._Window, "CHUNK", chunk)
+    export = help_desk(5)
+    export["tickets"][0]["subject"] = "long " * 10
+    write_export(tmp_path, {k: export[k] for k in ("comments", "users")})
+    told = [json.dumps(t, indent=indent) for t in export["tickets"]]
+    (tmp_path / "tickets.json").write_text("\n".join(told))
+    records = zendesk_records(tmp_path, tally)
+    assert [(r.id, len(r.messages)) for r in records] == [(str(n), 2) for n in range(1, 6)]
+    starts = [1 + sum(t.count("\n") + 1 for t in told[:n]) for n in range(5)]
+    assert [r.pointer.at for r in records] == [f"line {n}" for n in starts]
+    assert tally.dropped == {}
+
+
+def test_pages_one_after_another_are_read_and_what_follows_them_is_an_error(tmp_path: Path) -> None:
+    export = help_desk(4)
+    write_export(tmp_path, {k: export[k] for k in ("comments", "users")})
+    pages = [json.dumps({"tickets": export["tickets"][n : n + 2], "count": 2}, indent=1) for n in (0, 2)]
+    (tmp_path / "tickets.json").write_text("\n".join(pages))
+    assert [r.id for r in zendesk_records(tmp_path, Tally())] == ["1", "2", "3", "4"]
+    for end in ("]", "xyz", '{"id": 5'):
+        (tmp_path / "tickets.json").write_text("\n".join([*pages, end]))
+        with pytest.raises(SourceError, match=r"tickets\.json:\d+: not JSON"):
+            zendesk_records(tmp_path, Tally())
+
+
+def test_lines_are_lines_whatever_the_length_of_the_first(tmp_path: Path, tally: Tally) -> None:
+    export = help_desk(3)
+    export["tickets"][0]["description"] = "word " * 500_000
+    write_export(tmp_path, {k: export[k] for k in ("comments", "users")})
+    lines = [json.dumps(t) for t in export["tickets"]]
+    (tmp_path / "tickets.json").write_text("\n".join([lines[0], "{broken", *lines[1:]]) + "\n")
+    assert [r.pointer.at for r in zendesk_records(tmp_path, tally)] == ["line 1", "line 3", "line 4"]
+    assert tally.dropped == {"broken_record": 1}
+
+
+def test_a_record_too_long_for_a_large_file_of_records_is_told_and_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_files._Window, "WHOLE", 10)
+    monkeypatch.setattr(_files._Window, "CHUNK", 50)
+    export = help_desk(3)
+    export["tickets"][1]["description"] = "word " * 1000
+    (tmp_path / "tickets.json").write_text("\n".join(json.dumps(t, indent=1) for t in export["tickets"]))
+    with pytest.raises(SourceError, match=r"tickets\.json:\d+: is an object with 'id' of more than 16 MB"):
+        zendesk_records(tmp_path, Tally())

@@ -6,6 +6,7 @@ import random
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -274,3 +275,9 @@ def test_selection_gives_reasons_for_rare_labels_macros_and_caps() -> None:
         seed=1,
     )
     assert sorted(reasons.values()) == ["over_cap"] * 6 + ["rare_label"] * 2 + ["repeated_answer"] * 2
+
+
+def test_extracted_fields_are_alike_because_tickets_are_and_all_are_taught() -> None:
+    rows = [Made(f"extract/{n}", "extract", None, "train", "g", (), "human", "", "", EMPTY, EMPTY) for n in range(9)]
+    limits: dict[str, Any] = {"min_label_examples": 1, "max_same_answer": 3, "max_rows": {}, "seed": 1}
+    assert select.reasons_to_drop(rows, [0] * 9, {}, **limits) == {}
