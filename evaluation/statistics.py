@@ -162,7 +162,7 @@ def bootstrap_ratio(
     codes, clusters = clusters_of(groups)
     if clusters < 2:
         return None
-    sums = np.bincount(codes, weights=finite(numerator)), np.bincount(codes, weights=finite(denominator))
+    sums = [_exactly_added(np.bincount(codes, weights=finite(x)).astype(float)) for x in (numerator, denominator)]
 
     def ratio(c: Floats, b: Floats, axis: int = -1) -> Floats:
         return np.asarray(c.sum(axis=axis) / b.sum(axis=axis))
@@ -178,6 +178,15 @@ def bootstrap_ratio(
             if math.isfinite(found.low) and math.isfinite(found.high):
                 return Bootstrapped(float(found.low), float(found.high), method)
     return None
+
+
+def _exactly_added(x: Floats) -> Floats:
+    """Rounded so that as many of them add up without rounding, in whatever order.
+
+    A resample of the same customers in another order is then a tie with what was seen, as BCa's bias correction counts it.
+    """
+    unit = 2.0 ** (math.frexp(float(np.abs(x).max()) * x.size)[1] - 52)
+    return np.asarray(np.round(x / unit) * unit)
 
 
 def bootstrap_difference(
