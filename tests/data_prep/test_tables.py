@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep import plugins
@@ -135,3 +135,66 @@ def test_a_large_table_is_read_in_little_memory(name: str, tmp_path: Path) -> No
         assert tracemalloc.get_traced_memory()[1] < 8_000_000
     finally:
         tracemalloc.stop()
+
+
+CELLS = {
+    "id": st.sampled_from(["", " ", "1", "2", "3", "4"]),
+    "ticket": st.sampled_from(["", " ", "T1", "T2", "T3"]),
+    "body": st.sampled_from(["", " ", "hello", 'two\nlines, "quoted"']),
+    "author": st.sampled_from(["", "ann", "bob"]),
+    "created": st.sampled_from(["", "2026-01-01", "yesterday"]),
+    "flag": st.sampled_from(["", "0", "1", "perhaps"]),
+    "spam": st.sampled_from(["", "0", "1"]),
+}
+OF_MESSAGES = ("message_without_ticket", "duplicate_message_id", "message_of_dropped_ticket")
+OF_TICKETS = ("duplicate_ticket_id", "spam", "unreadable_time", "ticket_without_messages")
+
+
+def written(folder: Path, name: str, rows: list[dict[str, str]], broken: list[int]) -> int:
+    """Write the rows and as many broken ones; how many there are."""
+    with (folder / name).open("w", newline="") as f:
+        out = python_csv.writer(f)
+        out.writerow(CELLS)
+        out.writerows(row.values() for row in rows)
+        out.writerows(["x"] * width for width in broken)
+    return len(rows) + len(broken)
+
+
+@settings(deadline=None)
+@given(
+    tickets=st.lists(st.fixed_dictionaries(CELLS), max_size=8),
+    messages=st.lists(st.fixed_dictionaries(CELLS), max_size=12),
+    broken=st.lists(st.integers(1, 9).filter(lambda n: n != len(CELLS)), max_size=3),
+    shape=st.sampled_from(["tickets", "messages", "both"]),
+)
+def test_every_row_ends_in_a_message_or_in_a_counted_drop(
+    tmp_path_factory: pytest.TempPathFactory,
+    tickets: list[dict[str, str]],
+    messages: list[dict[str, str]],
+    broken: list[int],
+    shape: str,
+) -> None:
+    folder, tally = tmp_path_factory.mktemp("csv"), Tally()
+    given_: dict[str, Columns] = {}
+    number = {"tickets": 0, "messages": 0}
+    more = {"author": "author", "created": "created", "private": "flag", "spam": "spam"}
+    if shape != "messages":
+        number["tickets"] = written(folder, "t.csv", tickets, broken)
+        given_["tickets"] = Columns(id="ticket", body="body", **more)
+    if shape != "tickets":
+        number["messages"] = written(folder, "m.csv", messages, broken)
+        given_["messages"] = Columns(id="id", ticket="ticket", body="body", **more)
+    globs = {"tickets_glob": "t*", "messages_glob": "m*"} if shape == "both" else {}
+    records = list(csv.read(folder, tally, **given_, **globs))
+    lost = tally.dropped
+    assert number["tickets"] + number["messages"] == (
+        len(tickets) * (shape != "messages") + tally.taken["messages"] + tally.taken["broken records"]
+    )
+    assert tally.taken["broken records"] == lost["broken_record"]
+    openings = len(records) if shape != "messages" else 0  # a ticket's own row is its first message
+    assert tally.taken["messages"] == sum(len(r.messages) for r in records) - openings + sum(
+        lost[d] for d in OF_MESSAGES
+    )
+    assert tally.taken["tickets"] == len(records) + sum(lost[d] for d in OF_TICKETS)
+    assert set(lost) <= {*OF_MESSAGES, *OF_TICKETS, "broken_record"}
+    assert len({r.id for r in records}) == len(records)
