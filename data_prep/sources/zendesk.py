@@ -3,7 +3,8 @@
 The streams are told apart by their shape, whatever the files are called: tickets (with or without embedded comments),
 ticket_comments, ticket_events and ticket_audits (comments stand inside), users, ticket_metrics, satisfaction_ratings,
 ticket_fields. Roles come from the users stream. Fails closed: only `public: true` is public; a false, missing or unknown
-flag makes an internal note, and an author without a known role is no agent.
+flag makes an internal note, and an author without a known role is no agent. A ticket whose comments were not exported has its
+description as its one message, which `is_public` may make internal. An object with a field of a wrong type is broken.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ from data_prep.sources._files import JSON_SUFFIXES, Peek, export_objects, moment
 from data_prep.sources._threads import Stored, ThreadStore
 
 KIND: Literal["ticket"] = "ticket"
-STREAMS = ("tickets", "comments", "ticket_comments", "users", "ticket_events", "audits", "ticket_audits")
+STREAMS = (
+    "tickets", "comments", "ticket_comments", "users", "ticket_events", "audits", "ticket_audits", "ticket", "comment", "user",
+    "audit",
+)  # fmt: skip
 OTHERS = (
     "ticket_metrics", "ticket_metric", "ticket_metric_events", "satisfaction_ratings", "satisfaction_rating", "survey_responses",
     "ticket_fields", "ticket_field", "ticket_forms", "organizations", "organization_memberships", "groups", "group_memberships",
     "brands", "macros", "triggers", "automations", "views", "tags", "side_conversations", "articles", "sections", "categories",
     "topics", "posts", "ticket_skips", "deleted_tickets",
 )  # fmt: skip
+LISTS = ("comments", "tags", "custom_fields", "fields", "collaborator_ids", "follower_ids", "email_cc_ids")
+TEXTS = ("subject", "raw_subject", "description", "body", "plain_body", "html_body")
 SOLVED = ("solved", "closed")
 AUTOMATIC_CHANNELS = ("rule", "system", "rule_revision")
 AUTOMATIC_RELATIONS = ("trigger", "automation", "rule")
@@ -73,13 +79,13 @@ def read(
 
 
 def _store(item: dict[str, Any], where: Pointer, store: ThreadStore, titles: dict[str, str], tally: Tally) -> None:
-    if item.get("id") is None and not isinstance(item.get("child_events"), list):
-        tally.seen("other objects")
-        tally.drop(Dropped("object_without_id", where))
-    elif isinstance(inside := item.get("child_events", item.get("events")), list) and "ticket_id" in item:
+    inside = item.get("child_events", item.get("events"))
+    if isinstance(inside, list) and ("ticket_id" in item or "author_id" in item):
         _store_events(item, inside, where, store, tally)
-    elif "author_id" in item or "body" in item:
-        store.add_message(item.get("ticket_id"), item["id"], item.get("created_at"), item, where)
+    elif ("author_id" in item or "body" in item) and "title" not in item:  # an article has one
+        _store_comment(item.get("ticket_id"), item.get("id"), item, where, store, tally)
+    elif item.get("id") is None:
+        _drop("object_without_id", item, where, tally)
     elif "requester_id" in item and "ticket_id" not in item:
         _store_ticket(item, where, store, tally)
     elif "ticket_id" in item and ("reopens" in item or "score" in item):
@@ -89,8 +95,17 @@ def _store(item: dict[str, Any], where: Pointer, store: ThreadStore, titles: dic
     elif "title" in item and "type" in item and "url" in item:
         titles[str(item["id"])] = str(item["title"]).strip().lower()
     else:
-        tally.seen("other objects")
-        tally.drop(Dropped("other_object", where, ", ".join(sorted(item)[:6])))
+        _drop("other_object", item, where, tally)
+
+
+def _drop(reason: str, item: dict[str, Any], where: Pointer, tally: Tally) -> None:
+    """Count an object that no thread has a place for, with the comments inside."""
+    inside = item.get("comments")
+    comments = len(inside) if isinstance(inside, list) else 0
+    tally.seen("other objects")
+    if comments:
+        tally.seen("messages", comments)
+    tally.drop(Dropped(reason, where, ", ".join(sorted(item)[:6])), messages=comments)
 
 
 PERSON = ("id", "name", "alias", "email", "phone", "role", "user_type", "is_bot", "suspended")
@@ -98,13 +113,15 @@ PERSON = ("id", "name", "alias", "email", "phone", "role", "user_type", "is_bot"
 
 def _store_ticket(item: dict[str, Any], where: Pointer, store: ThreadStore, tally: Tally) -> None:
     tally.seen("tickets")
-    embedded = item.get("comments")
-    store.add_ticket(item["id"], {k: v for k, v in item.items() if k != "comments"}, where)
+    wrong, embedded = _wrong(item), item.get("comments") or []
+    if wrong is None:
+        store.add_ticket(item["id"], {**item, "comments": len(embedded)}, where)
+    else:
+        tally.broken(where, wrong)
     for n, comment in enumerate(embedded if isinstance(embedded, list) else []):
         place = Pointer(where.file, f"{where.at}/comments/{n}")
         if isinstance(comment, dict):
-            id = comment.get("id", f"{item['id']}-{n}")
-            store.add_message(item["id"], id, comment.get("created_at"), comment, place)
+            _store_comment(item["id"], comment.get("id"), comment, place, store, tally, f"{item['id']}-{n}")
         else:
             tally.broken(place, f"comment is {type(comment).__name__}, not an object")
 
@@ -115,15 +132,63 @@ def _store_events(item: dict[str, Any], inside: list[Any], where: Pointer, store
     macro = "AgentMacroReference" in kinds
     list_name = "child_events" if "child_events" in item else "events"
     for n, event in enumerate(inside):
-        if not isinstance(event, dict) or (event.get("event_type") or event.get("type")) != "Comment":
+        place = Pointer(where.file, f"{where.at}/{list_name}/{n}")
+        if not isinstance(event, dict):
+            tally.broken(place, f"event is {type(event).__name__}, not an object")
+            continue
+        if (event.get("event_type") or event.get("type")) != "Comment":
             tally.seen("events without a comment")
             continue
         comment = {
             "author_id": item.get("author_id", item.get("updater_id")), "created_at": item.get("created_at", item.get("timestamp")),
             "via": item.get("via"), **event, "macro": macro,
         }  # fmt: skip
-        place = Pointer(where.file, f"{where.at}/{list_name}/{n}")
-        store.add_message(item["ticket_id"], event.get("id"), comment["created_at"], comment, place)
+        _store_comment(item.get("ticket_id"), event.get("id"), comment, place, store, tally)
+
+
+def _store_comment(
+    ticket: Any,
+    id: Any,
+    comment: dict[str, Any],
+    where: Pointer,
+    store: ThreadStore,
+    tally: Tally,
+    place_in_ticket: str | None = None,
+) -> None:
+    """Store a comment; one without an id goes by its place, so that two of them are not one.
+
+    place_in_ticket: where it stands among the comments of its ticket, the same when the ticket is exported again.
+    """
+    wrong = _wrong(comment)
+    if wrong is not None:
+        tally.broken(where, wrong)
+        return
+    if id in (None, ""):
+        tally.seen("messages without an id")
+        id = place_in_ticket or f"{where.file} {where.at}"
+    store.add_message(ticket, id, comment.get("created_at"), comment, where)
+
+
+def _wrong(item: dict[str, Any]) -> str | None:
+    """Which field of a ticket or comment has a type that no export writes; None where all are as they should be."""
+    source = _object(_object(item.get("via")).get("source"))
+    lists = {k: item.get(k) for k in LISTS} | {
+        f"via.source.{end}.ticket_ids": _object(source.get(end)).get("ticket_ids") for end in ("from", "to")
+    }
+    for name, value in lists.items():
+        if value and not isinstance(value, list):
+            return f"{name} is {type(value).__name__} {str(value)[:40]!r}, not a list"
+    for name in TEXTS:
+        if isinstance(item.get(name), dict | list):
+            return f"{name} is {type(item[name]).__name__} {str(item[name])[:40]!r}, not a text"
+    metrics = item.get("metric_set")
+    if metrics and not isinstance(metrics, dict):
+        return f"metric_set is {type(metrics).__name__} {str(metrics)[:40]!r}, not an object"
+    return None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _record(
@@ -143,7 +208,7 @@ def _record(
     if skipped or ticket.get("status") == "deleted":
         tally.drop(Dropped("skipped_tag" if skipped else "deleted", where, ", ".join(skipped)), messages=len(comments))
         return None
-    if not comments and not ticket.get("description"):
+    if not comments and (ticket["comments"] or not ticket.get("description")):  # comments, all broken, may be internal
         tally.drop(Dropped("ticket_without_messages", where))
         return None
     try:
@@ -156,9 +221,10 @@ def _record(
     messages = tuple(_message(c, at, users, bots, tally) for c, at in comments)
     if not messages:
         tally.seen("messages")
-        messages = (Message(requester, "customer", True, created, str(ticket["description"]), pointer=where),)
+        public = ticket.get("is_public", True) is True
+        messages = (Message(requester, "customer", public, created, str(ticket["description"]), pointer=where),)
     facts = store.facts(id)
-    reopens = [f.get("reopens") for f in facts] + [(ticket.get("metric_set") or {}).get("reopens")]
+    reopens = [f.get("reopens") for f in facts] + [_object(ticket.get("metric_set")).get("reopens")]
     return Record(
         id=id,
         kind="ticket",
@@ -244,6 +310,8 @@ def _role(user: dict[str, Any] | None, bots: tuple[str, ...]) -> Role:
         return "system"
     if user.get("name") in bots or user.get("user_type") == "bot" or user.get("is_bot"):
         return "bot"
+    if user.get("suspended") not in (None, False):
+        return "system"
     return {"end-user": "customer", "agent": "agent", "admin": "agent"}.get(str(user.get("role")), "system")  # type: ignore[return-value]
 
 
