@@ -32,7 +32,13 @@ app = typer.Typer(
 )
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file; see recipes/.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, logs on stderr.")]
-Replay = Annotated[bool, typer.Option("--replay", help="Only stored answers: opens no socket.")]
+Replay = Annotated[
+    bool,
+    typer.Option(
+        "--replay",
+        help="Only stored answers: asks nobody, and refuses every socket to another machine as --offline does.",
+    ),
+]
 
 
 def _usd(text: str) -> Decimal:
@@ -213,7 +219,7 @@ def settings() -> None:
 def _stage(name: str, path: Path, **how: Any) -> Any:
     from pipelines import stages
 
-    if not how.get("offline"):
+    if not (how.get("offline") or how.get("replay")):
         return stages.run(name, _load(path), stages.How(path, **how))
     from pipelines import egress
 

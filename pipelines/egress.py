@@ -153,10 +153,13 @@ def agree(made: Plan, recipe: Recipe, how: How) -> None:
 
 @contextmanager
 def offline_proof(recipe: Recipe, how: How) -> Iterator[None]:
-    """With --offline: no socket of this command or its workers reaches another machine, and what tried to is told."""
-    if not how.offline:
+    """With --offline or --replay: no socket of this command or its workers reaches another machine, and what tried to is told."""
+    if not (how.offline or how.replay):
         yield
         return
+    from pipelines import tracking
+
+    tracking.refuse_elsewhere(recipe, "--offline" if how.offline else "--replay")
     log = recipe.run_folder / OFFLINE
     log.unlink(missing_ok=True)
     offline.enforce(log)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,8 +18,9 @@ from evaluation.prices import PriceList, price_list
 from evaluation.results import Item
 from pipelines import egress, recipe_file, stages
 from pipelines.recipe import Recipe
+from pipelines.tracking import is_elsewhere
 from tests.conftest import Workspace
-from tests.evaluation.test_egress import IBAN, listening
+from tests.evaluation.test_egress import IBAN, listening, own_address
 
 FAR = "https://api.firm.example/v1"
 
@@ -134,3 +137,57 @@ def test_a_budget_stops_offline_too_and_a_raised_one_or_another_price_list_asks_
     timings = [json.loads(line) for line in (copied.run_folder / "report" / "timings.jsonl").read_text().splitlines()]
     assert all(t["asked_at"] for t in timings)
     assert {t["prices"]["model"] for t in timings if t["arm"] == "api"} == {"gpt-4o"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "elsewhere"),
+    [
+        ("sqlite:///runs/mlflow.db", False), ("sqlite:////srv/mlflow.db", False), ("runs/mlruns", False), ("/srv/mlruns", False),
+        ("file:///srv/mlruns", False), ("http://127.0.0.1:5000", False), ("http://[::1]:5000", False),
+        ("http://localhost:5000", False), ("postgresql:///mlflow", False), ("postgresql+psycopg2://u:p@localhost/mlflow", False),
+        ("http://mlflow.firm.example", True), ("https://127.0.0.1.firm.example", True), ("postgresql://u:p@db.firm.example/m", True),
+        ("mysql+pymysql://u:p@10.0.0.4/m", True), ("databricks", True), ("databricks://profile", True), ("databricks-uc", True),
+        ("file://fileserver/mlruns", True), ("anything-new://x", True),
+    ],
+)  # fmt: skip
+def test_a_tracking_store_elsewhere_is_told_from_one_here(uri: str, elsewhere: bool) -> None:
+    assert is_elsewhere(uri) is elsewhere
+
+
+@pytest.mark.parametrize("flag", ["--replay", "--offline"])
+def test_replay_and_offline_refuse_a_tracking_server_elsewhere_before_a_byte_is_sent(
+    workspace: Workspace, flag: str
+) -> None:
+    with listening(own_address()) as server:
+        host, port = server.address
+        there = f"http://u:hidden@{host}:{port}"
+        done = workspace.freehold("run", "desk.yaml", flag, MLFLOW_TRACKING_URI=there)
+        assert (done.returncode, server.received) == (2, b""), done.stderr[-2000:]
+    assert (
+        f"MLFLOW_TRACKING_URI is http://u:***@{host}:{port}, on another machine, and {flag} reaches none" in done.stderr
+    )
+    assert "hidden" not in done.stderr
+    assert not (workspace.run_folder / "dataset").exists()
+
+
+def test_replay_refuses_every_socket_to_another_machine_as_offline_does(workspace: Workspace) -> None:
+    with listening(own_address()) as server:
+        program = (
+            "import socket, sys\n"
+            "from pipelines import cli, evaluate\n"
+            f"def run(*_): socket.create_connection({server.address!r}, timeout=2).sendall(b'LEAK')\n"
+            "evaluate.inputs = run\n"  # a stage that wants out
+            "sys.argv = ['freehold', 'evaluate', 'desk.yaml', *sys.argv[1:]]\n"
+            "cli.main()"
+        )
+        for flags, sent in ((["--replay"], b""), ([], b"LEAK")):
+            done = subprocess.run(
+                [sys.executable, "-c", program, *flags],
+                cwd=workspace.folder,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode != 0
+            assert server.received == sent, "without the flag it gets through, so this test can fail"
+            assert ("1 attempts to leave refused" in done.stderr) is bool(flags), done.stderr[-2000:]
