@@ -77,9 +77,13 @@ class Policy:
             " nothing was sent. Add the host, or correct the address."
         )
 
+    def lets_out(self, sensitivity: str) -> bool:
+        """May what is of this class leave: a row, a worked example, a passage? Unknown classes stay."""
+        return sensitivity != "local_only" and sensitivity in self.sensitivity
+
     def reason_to_keep_back(self, item: Item, kinds: Mapping[str, int]) -> str | None:
-        """Why this row must not leave, as the error of its answer; None where it may. Unknown classes stay."""
-        if item.sensitivity == "local_only" or item.sensitivity not in self.sensitivity:
+        """Why this row must not leave, as the error of its answer; None where it may."""
+        if not self.lets_out(item.sensitivity):
             return f"{item.sensitivity}_not_sent"
         found = sorted(k for k in kinds if k in self.blocked_kinds)
         return f"pii_not_sent: {', '.join(found)}" if found else None

@@ -7,7 +7,7 @@ loopback need no word; what a gateway there does with them is its own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from data_prep.records import ChatMessage, UserError
 from evaluation import offline
 from evaluation.egress import Guard, Policy, kinds_in
-from evaluation.providers.openai_compatible import LABEL_TOKENS
-from evaluation.results import Item
+from evaluation.providers.openai_compatible import LABEL_TOKENS, LOST
+from evaluation.results import Answer, Item
 from pipelines import stages
 from pipelines.recipe import Recipe
 from pipelines.stages import How
@@ -53,6 +53,31 @@ def guard(recipe: Recipe, how: How, *, inside: bool = False) -> Iterator[Guard]:
         yield made
     finally:
         made.close()
+
+
+def is_here(url: str) -> bool:
+    """Does this address stay on this machine?"""
+    return offline.is_loopback(urlsplit(url).hostname or "")
+
+
+def kept_back(answers: Iterable[Answer]) -> dict[str, str]:
+    """Item → why it was not sent, of those that were not."""
+    return {a.item: a.error for a in answers if a.error and a.error.partition(":")[0].endswith("_not_sent")}
+
+
+def known(recipe: Recipe, answers: Mapping[str, Answer], asked: Asked, *, replay: bool) -> set[str]:
+    """Items that are not asked again: a lost answer is, one that was refused or unreadable is an answer.
+
+    What the policy kept back is asked where it now may leave.
+    """
+    rules, kept, found = policy(recipe), kept_back(answers.values()), set()
+    for item, prompt in asked:
+        answer = answers.get(item.id)
+        if answer is None or answer.error in LOST:
+            continue
+        if item.id not in kept or replay or rules.reason_to_keep_back(item, kinds_in(prompt)) is not None:
+            found.add(item.id)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +163,7 @@ def _tokens(tokenizer: Any, text: str) -> int:
 def agree(made: Plan, recipe: Recipe, how: How) -> None:
     """Tell the plan, and stop before anything is sent that nobody agreed to. Raises UserError."""
     how.on_event(f"plan: {made}")
-    if not made.items or offline.is_loopback(urlsplit(made.destination).hostname or ""):
+    if not made.items or is_here(made.destination):
         return
     policy(recipe).check(made.destination)
     if how.offline:

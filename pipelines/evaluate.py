@@ -16,7 +16,6 @@ from data_prep.parquet import read_rows, sha256_of
 from data_prep.records import ChatMessage, Row, UserError
 from evaluation import examples, summary
 from evaluation.cost import capacity_of, usd_per_1k_at_full_use
-from evaluation.egress import kinds_in
 from evaluation.providers import openai_compatible, replay
 from evaluation.results import Answer, AnswerFile, Item, items, read_answers
 from pipelines import artifacts, audit, egress, judging, load_test, report_folder, retrieving, stages
@@ -87,7 +86,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     shown = session.documents.by_arm(recipe.evaluation.arms)
     scored = summary.scores(session.items, found, recipe.evaluation.arms, shown)
     view = summary.View.of(session.items, found.values(), scored)
-    judged = judging.measure(recipe, out, view, session.base, how)
+    judged = judging.measure(recipe, out, view, session.base, how, session.leaned())
     loaded = load_test.measure(recipe, out, session._asked, found, session.base, how)
     report_folder.write(
         out,
@@ -187,19 +186,7 @@ class _Session:
             file.close()
 
     def known(self, answers: dict[str, Answer], asked: Asked) -> set[str]:
-        """Items that are not asked again: a lost answer is, one that was refused or unreadable is an answer.
-
-        What the policy kept back is asked where it now may leave.
-        """
-        rules, found = egress.policy(self.recipe), set()
-        for item, prompt in asked:
-            answer = answers.get(item.id)
-            if answer is None or answer.error in openai_compatible.LOST:
-                continue
-            was_kept = answer.error is not None and answer.error.partition(":")[0].endswith("_not_sent")
-            if not was_kept or self.how.replay or rules.reason_to_keep_back(item, kinds_in(prompt)) is not None:
-                found.add(item.id)
-        return found
+        return egress.known(self.recipe, answers, asked, replay=self.how.replay)
 
     def ask_dev(self) -> str | None:
         """The tuned model's labels on dev, from which the routing threshold is chosen; kept in dev.jsonl. Their key, or None."""
@@ -267,6 +254,7 @@ class _Session:
             finally:
                 # the ledger holds earlier commands as well; it takes the place of what they said of this purpose
                 others = [r for r in self.receipts if r.get("purpose") != purpose]
+                guard.about(purpose).kept_back.update(egress.kept_back(file.answers.values()))
                 self.receipts = [*others, {**guard.about(purpose).receipt(), "stand_in": api.is_stand_in}]
 
     def plan(self, api: Api, asked: Asked, known: set[str]) -> egress.Plan:
@@ -304,22 +292,40 @@ class _Session:
         with serve(self.base().folder, self.out / "raw" / "stand-in.log") as served:
             yield replace(common, base_url=served.base_url, model=served.model, key="none")
 
-    def _asked(self, arm: str) -> Asked:
-        settings = self.recipe.evaluation
+    def _asked(self, arm: str, outside: bool = False) -> Asked:
+        """What an arm is asked. outside: with what may be shown on another machine; the API's is, also where a stand-in answers."""
+        shown, told = self._examples(arm, outside), self.documents.shown(arm, outside)
+        return [(i, examples.with_examples(told[i.id].prompt, shown[i.task])) for i in self.items]
+
+    def _examples(self, arm: str, outside: bool) -> dict[str, list[Row]]:
+        """Task → the worked examples of an arm."""
+        settings, train = self.recipe.evaluation, self.train
+        if outside or arm == "api":
+            rules = egress.policy(self.recipe)
+            train = [r for r in train if rules.lets_out(r.sensitivity)]
         number = {"few_shot": settings.few_shot_examples, "api": settings.api.examples if settings.api else 0}.get(
             arm, 0
         )
-        shown = {
+        return {
             item.task: examples.choose(
-                self.train,
+                train,
                 item.task,
                 number=number if item.choices else min(number, settings.few_shot_replies),
                 seed=self.recipe.seed,
             )
             for item in {i.task: i for i in self.items}.values()
         }
-        told = self.documents.shown(arm)
-        return [(i, examples.with_examples(told[i.id].prompt, shown[i.task])) for i in self.items]
+
+    def leaned(self) -> set[tuple[str, str]]:
+        """(arm, item) whose answer was given in view of a worked example or a passage that must not leave: nor must the answer."""
+        rules, found = egress.policy(self.recipe), set[tuple[str, str]]()
+        for arm in self.recipe.evaluation.arms:
+            shown, told = self._examples(arm, outside=False), self.documents.shown(arm)
+            for i in self.items:
+                beside = {r.sensitivity for r in shown[i.task]} | {p.sensitivity for p in told[i.id].passages}
+                if not all(map(rules.lets_out, beside)):
+                    found.add((arm, i.id))
+        return found
 
     def _key(self, arm: str, asked: Asked) -> str:
         """What an arm's answers depend on: answers with the same key can be used again."""

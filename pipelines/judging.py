@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from data_prep.records import UserError
-from evaluation import judge, offline
+from evaluation import judge
 from evaluation.results import Answer, AnswerFile
 from evaluation.summary import View
 from pipelines import artifacts, egress, stages
@@ -59,14 +58,18 @@ def settings(recipe: Recipe) -> dict[str, Any] | None:
     }
 
 
-def measure(recipe: Recipe, out: Path, view: View, base_folder: Any, how: How) -> Judged:
-    """Ask the judge about the items of `view`, fill the two files, and say who judged. base_folder: gives the base model."""
+def measure(
+    recipe: Recipe, out: Path, view: View, base_folder: Any, how: How, leaned: Collection[tuple[str, str]]
+) -> Judged:
+    """Ask the judge about the items of `view`, fill the two files, and say who judged. base_folder: gives the base model.
+
+    leaned: (arm, item) whose answer was given in view of what must not leave; a judge on another machine does not see it.
+    """
     chosen = recipe.evaluation.judge
     if chosen is None:
         return Judged()
     candidate, baseline = recipe.decision.candidate, recipe.decision.baseline
-    compared = judge.comparisons(view, candidate, baseline, max_items=chosen.max_items, seed=recipe.seed)
-    compared += judge.padded(compared, number=chosen.padded_probes, seed=recipe.seed)
+    compared = _compared(recipe, chosen, view, leaned)
     asking = _Asking(recipe, chosen, out, base_folder, how)
     asked = judge.questions(compared, max_chars=chosen.max_chars, is_local=asking.is_local)
     replies = asking.ask(asked)
@@ -74,13 +77,24 @@ def measure(recipe: Recipe, out: Path, view: View, base_folder: Any, how: How) -
     lines = "".join(json.dumps(j.as_dict(), ensure_ascii=False) + "\n" for j in judged)
     artifacts.write_text(out / JUDGEMENTS, lines)
     unread = sum(j.score is None for j in judged)
-    how.on_event(f"evaluate: judge: {len(judged)} comparisons, {unread} without a verdict in both orders")
+    kept_back = sum(any(r.endswith("_not_sent") for r in j.reasons) for j in judged)
+    how.on_event(
+        f"evaluate: judge: {len(judged)} comparisons, {unread} without a verdict in both orders"
+        + (f", {kept_back} of them because they must stay in the house" if kept_back else "")
+    )
     facts = {
         "key": asking.key, "model": recipe.judge_model, "destination": chosen.base_url or "loopback",
         "own_family": sorted(recipe.judged_by_its_own), "candidate": candidate, "baseline": baseline,
-        "comparisons": len(judged), "without_verdict": unread,
+        "comparisons": len(judged), "without_verdict": unread, "kept_back": kept_back,
     }  # fmt: skip
     return Judged(facts, asking.receipts)
+
+
+def _compared(recipe: Recipe, chosen: Judge, view: View, leaned: Collection[tuple[str, str]]) -> list[judge.Comparison]:
+    """The pairs of answers and the probes."""
+    arms = recipe.decision.candidate, recipe.decision.baseline
+    pairs = judge.comparisons(view, *arms, max_items=chosen.max_items, seed=recipe.seed, leaned=leaned)
+    return pairs + judge.padded(pairs, number=chosen.padded_probes, seed=recipe.seed)
 
 
 def read(report: Path) -> list[judge.Judgement]:
@@ -101,14 +115,12 @@ class _Asking:
 
     @property
     def is_local(self) -> bool:
-        return self.chosen.base_url is None or offline.is_loopback(urlsplit(self.chosen.base_url).hostname or "")
+        return self.chosen.base_url is None or egress.is_here(self.chosen.base_url)
 
     def ask(self, asked: egress.Asked) -> dict[str, Answer]:
         """Replies by blind id. Raises ApiError where the judge refuses us, is down, or its budget is spent."""
-        from evaluation.providers.openai_compatible import LOST
-
         file = self._file({item.id for item, _ in asked})
-        known = {a.item for a in file.answers.values() if a.error not in LOST}
+        known = egress.known(self.recipe, file.answers, asked, replay=self.how.replay)
         left = [(item, prompt) for item, prompt in asked if item.id not in known]
         try:
             if left and self.how.replay:
@@ -119,7 +131,7 @@ class _Asking:
                 with progress("evaluate: judge", len(asked)) as update:
                     self._answer(left, file, update)
             elif not self.is_local:
-                self._note_receipt()
+                self._note_receipt(file)
         finally:
             file.close()
         return dict(file.answers)
@@ -168,11 +180,12 @@ class _Asking:
                     purpose=PURPOSE, already_spent_usd=sum(money, Decimal(0)),
                 )  # fmt: skip
         finally:
-            self._note_receipt()
+            self._note_receipt(file)
 
-    def _note_receipt(self) -> None:
-        """From the ledger, which holds earlier commands as well."""
+    def _note_receipt(self, file: AnswerFile) -> None:
+        """From the ledger, which holds earlier commands as well; what was not sent is in the file of replies."""
         with egress.guard(self.recipe, self.how) as guard:
+            guard.about(PURPOSE).kept_back.update(egress.kept_back(file.answers.values()))
             receipt = guard.about(PURPOSE).receipt()
         self.receipts = [{**receipt, "stand_in": self.is_local}] if receipt["requests"] or receipt["kept_back"] else []
 

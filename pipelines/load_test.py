@@ -39,12 +39,15 @@ Answers = Mapping[tuple[str, str], Answer]  # by arm and item
 def measure(
     recipe: Recipe,
     out: Path,
-    asked: Callable[[str], egress.Asked],
+    asked: Callable[[str, bool], egress.Asked],
     answers: Answers,
     base: Callable[[], Base],
     how: How,
 ) -> list[dict[str, Any]]:
-    """Write capacity.json where the recipe asks for a load test. Returns receipts of what was sent, the last report's included."""
+    """Write capacity.json where the recipe asks for a load test. Returns receipts of what was sent, the last report's included.
+
+    asked: what an arm is asked, and True where that goes to another machine, which must not see all that an arm here does.
+    """
     settings = recipe.evaluation.load
     if settings is None:
         return []
@@ -53,13 +56,14 @@ def measure(
     rows: list[dict[str, Any]] = []
     receipts = [r for r in read(last / "egress.json") if r.get("purpose") == PURPOSE]
     for server in settings.servers:
-        mixes, receipt = _mixes(recipe, settings, server, asked(server.arm), answers)
+        questions = asked(server.arm, not _is_here(server))
+        mixes, receipt = _mixes(recipe, settings, server, questions, answers)
         keys = {task: _key(settings, server, mix, recipe.seed) for task, mix in mixes.items()}
         missing = [task for task, key in keys.items() if key not in known]
         if missing and how.replay:
             raise UserError(f"{CAPACITY} has no arm {server.arm}, and --replay asks nobody. Run without --replay.")
         if missing:
-            _agree(recipe, server, settings, asked(server.arm), how)
+            _agree(recipe, server, settings, questions, how)
             with _target(server, base, out, how) as target:
                 for task in missing:
                     row = _one(settings, target, mixes[task], recipe.seed, how)
@@ -111,7 +115,7 @@ def _url(server: LoadServer) -> str:
 
 
 def _is_here(server: LoadServer) -> bool:
-    return offline.is_loopback(urlsplit(_url(server)).hostname or "")
+    return egress.is_here(_url(server))
 
 
 def _key(settings: Load, server: LoadServer, mix: list[Question], seed: int) -> str:

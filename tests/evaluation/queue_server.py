@@ -32,6 +32,7 @@ class QueueServer:
     workers: int | None = 1
     faults: Sequence[str | None] = (None,)
     slow_until_s: float = 0.0
+    host: str = "127.0.0.1"
     url: str = ""
     free_at: float = 0.0
     count: int = 0
@@ -101,8 +102,8 @@ def serving(server: QueueServer) -> Iterator[QueueServer]:
     ready, loop = threading.Event(), asyncio.new_event_loop()
 
     async def main() -> None:
-        listening = await asyncio.start_server(server.handle, "127.0.0.1", 0, backlog=1024)
-        server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+        listening = await asyncio.start_server(server.handle, server.host, 0, backlog=1024)
+        server.url = f"http://{server.host}:{listening.sockets[0].getsockname()[1]}/v1"
         server.began = time.perf_counter()
         ready.set()
         await asyncio.Event().wait()

@@ -345,7 +345,7 @@ def recipe(folder: Path, url: str, **settings: object) -> Recipe:
 
 def measured(made: Recipe, out: Path, how: How, sensitivity: str = "shareable") -> list[dict[str, Any]]:
     (out / "raw").mkdir(parents=True, exist_ok=True)
-    return load_test.measure(made, out, lambda _: asked(sensitivity), ANSWERS, lambda: pytest.fail("no base"), how)
+    return load_test.measure(made, out, lambda *_: asked(sensitivity), ANSWERS, lambda: pytest.fail("no base"), how)
 
 
 def test_capacity_json_has_what_the_cost_model_reads_and_a_replay_asks_nobody(tmp_path: Path) -> None:
