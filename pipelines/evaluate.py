@@ -95,7 +95,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         arms=recipe.evaluation.arms,
         candidate=recipe.decision.candidate,
         receipts=[
-            *(r for r in session.receipts if r.get("purpose") not in (judging.PURPOSE, load_test.PURPOSE)),
+            *(r for r in session.receipts if not r.get("purpose", "").startswith((judging.PURPOSE, load_test.PURPOSE))),
             *judged.receipts,
             *loaded,
         ],

@@ -2,7 +2,8 @@
 
 capacity.json holds a row a server and task: requests a second inside the service level, percentiles at every rate tried, the
 service level, seconds, seed and machine. Rows are kept as they are measured, and taken from the last report where prompts,
-lengths and settings are the same: a measurement takes minutes.
+lengths and settings are the same: a measurement takes minutes. Every request is in the run folder's ledger, as everywhere
+also where the server is on this machine.
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from data_prep.records import UserError
-from evaluation import load, offline
-from evaluation.egress import Egress, kinds_in
+from evaluation import load
+from evaluation.egress import BudgetError, Guard, kinds_in
 from evaluation.latency import Run, Slo
-from evaluation.load import Plan, Question, Sent, Server
-from evaluation.prices import price_list
+from evaluation.load import Plan, Question, Server
+from evaluation.prices import PriceList, price_list
 from evaluation.results import Answer
 from pipelines import artifacts, egress, stages
 from pipelines.recipe import Load, LoadServer, Recipe
@@ -54,22 +54,26 @@ def measure(
     draft, last = out / "raw" / CAPACITY, stages.folder(recipe, "evaluate")
     known = {row["key"]: row for path in (last / CAPACITY, draft) for row in read(path)}
     rows: list[dict[str, Any]] = []
-    receipts = [r for r in read(last / "egress.json") if r.get("purpose") == PURPOSE]
+    receipts = []
     for server in settings.servers:
         questions = asked(server.arm, not _is_here(server))
-        mixes, receipt = _mixes(recipe, settings, server, questions, answers)
+        mixes, kept_back = _mixes(recipe, settings, server, questions, answers)
         keys = {task: _key(settings, server, mix, recipe.seed) for task, mix in mixes.items()}
         missing = [task for task, key in keys.items() if key not in known]
         if missing and how.replay:
             raise UserError(f"{CAPACITY} has no arm {server.arm}, and --replay asks nobody. Run without --replay.")
         if missing:
             _agree(recipe, server, settings, questions, how)
-            with _target(server, base, out, how) as target:
+            with (
+                egress.guard(recipe, how, inside=_is_here(server)) as guard,
+                _budgeted(server),
+                _target(server, base, out, guard, how) as target,
+            ):
                 for task in missing:
                     row = _one(settings, target, mixes[task], recipe.seed, how)
                     known[keys[task]] = {"task": task, "arm": server.arm, "key": keys[task], **row, **_where(server)}
                     artifacts.write_text(draft, json.dumps(list(known.values()), indent=1))
-            receipts.append(_receipt(receipt, target))
+        receipts += _receipt(recipe, server, kept_back, how)
         rows += [known[key] for key in keys.values()]
     artifacts.write_text(out / CAPACITY, json.dumps(rows, indent=1))
     return receipts
@@ -83,31 +87,31 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def _mixes(
     recipe: Recipe, settings: Load, server: LoadServer, asked: egress.Asked, answers: Answers
-) -> tuple[dict[str, list[Question]], Egress]:
-    """Task → its prompts with the measured answer lengths. What must not leave is left out where the server is elsewhere."""
+) -> tuple[dict[str, list[Question]], dict[str, str]]:
+    """Task → its prompts with the measured answer lengths; item → why it is left out, where the server is elsewhere."""
     known = {item.task for item, _ in asked}
     unknown = sorted(set(settings.tasks) - known)
     if unknown:
         raise UserError(f"evaluation.load.tasks has {unknown[0]!r}; the test set has {', '.join(sorted(known))}.")
-    rules, receipt = egress.policy(recipe), Egress(PURPOSE, _url(server))
+    rules, kept_back = egress.policy(recipe), dict[str, str]()
     found: dict[str, list[Question]] = {}
     for item, prompt in asked:
         if settings.tasks and item.task not in settings.tasks:
             continue
-        reason = None if _is_here(server) else rules.reason_to_keep_back(item, kinds_in(prompt))
+        kinds = kinds_in(prompt)
+        reason = None if _is_here(server) else rules.reason_to_keep_back(item, kinds)
         answer = answers.get((server.arm, item.id))
         if reason is not None:
-            receipt.kept_back[item.id] = reason
+            kept_back[item.id] = reason
         elif answer is not None and answer.completion_tokens:
-            found.setdefault(item.task, []).append(Question(prompt, answer.completion_tokens))
-            receipt.rows.add(item.id)
+            found.setdefault(item.task, []).append(Question(prompt, answer.completion_tokens, item.id, kinds))
     for task in settings.tasks or sorted(known):
         if task not in found:
             raise UserError(
                 f"evaluation.load: arm {server.arm} has no answer of task {task} whose tokens were counted and whose prompt may"
                 f" go to {_url(server)}, so its load is not known. Leave {task} out of evaluation.load.tasks."
             )
-    return dict(sorted(found.items())), receipt
+    return dict(sorted(found.items())), kept_back
 
 
 def _url(server: LoadServer) -> str:
@@ -121,7 +125,7 @@ def _is_here(server: LoadServer) -> bool:
 def _key(settings: Load, server: LoadServer, mix: list[Question], seed: int) -> str:
     how = settings.model_dump(mode="json", exclude={"servers", "tasks"})
     asked = [(q.messages, q.tokens) for q in mix]
-    return artifacts.digest([how, server.model_dump(mode="json"), asked, seed])
+    return artifacts.digest([how, server.model_dump(mode="json", exclude={"price_as"}), asked, seed])
 
 
 def _agree(recipe: Recipe, server: LoadServer, settings: Load, asked: egress.Asked, how: How) -> None:
@@ -129,27 +133,50 @@ def _agree(recipe: Recipe, server: LoadServer, settings: Load, asked: egress.Ask
     if _is_here(server):
         return
     chosen = [(i, p) for i, p in asked if not settings.tasks or i.task in settings.tasks]
-    prices = price_list(None, None)
+    prices = _prices(server)
     limit = recipe.evaluation.max_new_tokens
     who = f"evaluate: load of arm {server.arm}, again and again"
     egress.agree(egress.plan(recipe, who, _url(server), server.model or "", chosen, set(), prices, limit), recipe, how)
 
 
+def _prices(server: LoadServer) -> PriceList:
+    price = server.price_as
+    try:
+        return price_list(price.provider if price else None, price.model if price else None)
+    except UserError as e:
+        raise type(e)(str(e).replace("evaluation.api.", "evaluation.load.servers.")) from e
+
+
 @contextmanager
-def _target(server: LoadServer, base: Callable[[], Base], out: Path, how: How) -> Iterator[Server]:
+def _budgeted(server: LoadServer) -> Iterator[None]:
+    try:
+        yield
+    except BudgetError as e:
+        raise UserError(
+            f"load of arm {server.arm}: {e}, and the next run might cost more than is left. The tasks measured so far are"
+            " kept; raise --budget-usd, or lower evaluation.load.seconds, and run the same command to go on."
+        ) from e
+
+
+@contextmanager
+def _target(server: LoadServer, base: Callable[[], Base], out: Path, guard: Guard, how: How) -> Iterator[Server]:
+    purpose = _purpose(server)
     if server.base_url is not None:
         key = os.environ.get(server.api_key_env, "") if server.api_key_env else "none"
         if not key:
             raise UserError(
                 f"{server.api_key_env} is not set; evaluation.load.servers names it as the variable with the key."
             )
-        yield Server(server.base_url.rstrip("/"), server.model or "", key, server.timeout_s, server.pin_lengths, Sent())
+        yield Server(
+            server.base_url.rstrip("/"), server.model or "", key, server.timeout_s, server.pin_lengths, guard, purpose,
+            _prices(server),
+        )  # fmt: skip
         return
     from pipelines.serving.loopback import serve
 
     how.on_event(f"evaluate: load of arm {server.arm} on a STAND-IN: the untuned base model on a loopback server")
     with serve(base().folder, out / "raw" / "load.log") as served:
-        yield Server(served.base_url, served.model, "none", server.timeout_s, False, Sent())
+        yield Server(served.base_url, served.model, "none", server.timeout_s, False, guard, purpose)
 
 
 def _one(settings: Load, target: Server, mix: list[Question], seed: int, how: How) -> dict[str, Any]:
@@ -183,7 +210,13 @@ def _where(server: LoadServer) -> dict[str, Any]:
     }
 
 
-def _receipt(receipt: Egress, target: Server) -> dict[str, Any]:
-    receipt.requests, receipt.bytes = target.sent.requests, target.sent.bytes
-    host = urlsplit(target.base_url).hostname or ""
-    return {**receipt.receipt(), "stand_in": offline.is_loopback(host)}
+def _purpose(server: LoadServer) -> str:
+    return f"{PURPOSE}: {server.arm}"
+
+
+def _receipt(recipe: Recipe, server: LoadServer, kept_back: dict[str, str], how: How) -> list[dict[str, Any]]:
+    """From the ledger, which holds earlier commands as well; none where nothing was sent or kept back."""
+    with egress.guard(recipe, how) as guard:
+        sent = guard.about(_purpose(server))
+        sent.kept_back.update(kept_back)
+        return [{**sent.receipt(), "stand_in": _is_here(server)}] if sent.requests or kept_back else []

@@ -397,6 +397,9 @@ class LoadServer(Section):
     api_key_env: EnvName | None = Field(
         default=None, description="Environment variable with the key, where it needs one"
     )
+    price_as: Price | None = Field(
+        default=None, description="Whose list price applies, where its requests are paid for"
+    )
     machine: str = Field(description="What one replica runs on, as it should stand beside the number")
     pin_lengths: bool = Field(
         default=False, description="The server takes `ignore_eos` (vLLM): every answer gets its measured length"
