@@ -527,6 +527,22 @@ def capacity(
     return found, idle
 
 
+def most_requests(plan: Plan, *, timeout_s: float) -> int | None:
+    """Requests of a test at given rates at most, the probes of `_Rest` aside; None where the rates are searched for.
+
+    After a run's own requests arrivals go on until the last of them has ended, at most for the time limit: Poisson, so the
+    number is six standard deviations above the mean.
+    """
+    if not plan.rates:
+        return None
+    found = 2 * IDLE_REQUESTS
+    for rate in plan.rates:
+        tail = rate * (timeout_s + 2 * PAUSE_S)
+        each = round(rate * plan.warm_up_s) + round(rate * plan.seconds) + math.ceil(tail + 6 * math.sqrt(tail) + 10)
+        found += plan.repeats * each
+    return found
+
+
 def _too_slow_alone(idle: Sequence[Timing], slo: Slo) -> str | None:
     for name, bound in slo.bounds().items():
         values = latency.column(idle, name)

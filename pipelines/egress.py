@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from functools import partial
+from operator import mul
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -82,44 +83,82 @@ def known(recipe: Recipe, answers: Mapping[str, Answer], asked: Asked, *, replay
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What asking would send and cost. usd None: nothing here has a price."""
+    """What asking would send and cost. usd None: nothing here has a price; a number that is None is not known yet.
+
+    at_most: the numbers are bounds. requests None: without a bound, and the other numbers are of one round over the items.
+    """
 
     who: str
     destination: str
     model: str
-    items: int
-    answered_before: int
-    kept_back: dict[str, int]
-    prompt_tokens: int
-    counted_by: str
-    most_answer_tokens: int
-    usd: Decimal | None
-    bytes: int
-    kinds: dict[str, int]
+    items: int | None
+    answered_before: int = 0
+    kept_back: dict[str, int] = field(default_factory=dict)
+    prompt_tokens: int | None = None
+    counted_by: str = ""
+    most_answer_tokens: int = 0
+    usd: Decimal | None = None
+    bytes: int | None = None
+    kinds: dict[str, int] = field(default_factory=dict)
+    requests: int | None = None
+    at_most: bool = False
+    note: str = ""
 
     def __str__(self) -> str:
         """One line for a person."""
-        money = f"at most {self.usd:.4f} USD without retries" if self.usd is not None else "no list price"
+        note, most = f"; {self.note}" if self.note else "", "at most " if self.at_most else ""
+        where = f"to {self.model} at {self.destination}"
+        if self.items is None:
+            return f"{self.who}: {where}{note}"
+        if self.bytes is None or self.prompt_tokens is None:
+            told = f"{self.most_answer_tokens:,} answer tokens at most, {self._money()}"
+            return f"{self.who}: {most}{self.items} items {where}, {told}{note}"
         kept = ", ".join(f"{n} {reason}" for reason, n in self.kept_back.items()) or "none kept back"
         kinds = ", ".join(f"{n} {kind}" for kind, n in self.kinds.items()) or "no personal data found"
+        again = f"{most}{self.requests:,} requests, " if self.requests not in (None, self.items) else ""
         return (
-            f"{self.who}: {self.items} items to {self.model} at {self.destination}, {self.bytes:,} bytes,"
-            f" {self.prompt_tokens:,} prompt tokens ({self.counted_by}) and {self.most_answer_tokens:,} answer tokens at most,"
-            f" {money}; {kinds} in them; {self.answered_before} answered before, {kept}"
+            f"{self.who}: {most}{self.items} items {where}, {again}{most}{self.bytes:,} bytes,"
+            f" {most}{self.prompt_tokens:,} prompt tokens ({self.counted_by}) and {self.most_answer_tokens:,} answer tokens at most,"
+            f" {self._money()}; {kinds} in them; {self.answered_before} answered before, {kept}{note}"
         )
+
+    def _money(self) -> str:
+        if self.usd is None:
+            return "no list price"
+        if self.requests is None:
+            return f"{self.usd:.4f} USD a round, and only --budget-usd bounds the rounds"
+        return f"at most {self.usd:.4f} USD without retries"
+
+    @property
+    def leaves(self) -> bool:
+        """Would anything go to another machine, or is that not known yet?"""
+        return self.items != 0 and not is_here(self.destination)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "usd": str(self.usd) if self.usd is not None else None}
 
 
 def plan(
-    recipe: Recipe, who: str, destination: str, model: str, asked: Asked, known: set[str], prices: PriceList, limit: int
+    recipe: Recipe,
+    who: str,
+    destination: str,
+    model: str,
+    asked: Asked,
+    known: set[str],
+    prices: PriceList,
+    limit: int,
+    *,
+    unseen: Mapping[str, int] | None = None,
+    rounds: Callable[[Item], int] = lambda _: 1,
 ) -> Plan:
-    """What putting these questions would mean. limit: the longest free answer, in tokens."""
+    """What putting these questions would mean. limit: the longest free answer, in tokens.
+
+    unseen: item → tokens of its prompt that are not written yet, at most. rounds: how often an item is asked, at most.
+    """
     count, counted_by = token_counter(recipe)
     kept_back: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
-    tokens, answers = [], []
+    tokens, answers, times = [], [], []
     size = 0
     rules = policy(recipe)
     for item, prompt in asked:
@@ -131,17 +170,20 @@ def plan(
             kept_back[reason.partition(":")[0]] += 1
             continue
         kinds.update(found)
-        size += sum(len(m["content"].encode()) for m in prompt)
-        tokens.append(sum(count(m["content"]) for m in prompt))
+        more = (unseen or {}).get(item.id, 0)
+        times.append(rounds(item))
+        size += times[-1] * (sum(len(m["content"].encode()) for m in prompt) + more * CHARACTERS_A_TOKEN)
+        tokens.append(sum(count(m["content"]) for m in prompt) + more)
         answers.append(LABEL_TOKENS if item.choices else limit)
     each = [
         prices.usd(SimpleNamespace(prompt_tokens=t, completion_tokens=a)) for t, a in zip(tokens, answers, strict=True)
     ]
-    priced = [usd for usd in each if usd is not None]
+    priced = [n * usd for n, usd in zip(times, each, strict=True) if usd is not None]
     usd = sum(priced, Decimal(0)) if prices.provider is not None else None
+    prompt_tokens, answer_tokens = (sum(map(mul, times, of_each)) for of_each in (tokens, answers))
     return Plan(
         who, destination, model, len(tokens), sum(i.id in known for i, _ in asked), dict(sorted(kept_back.items())),
-        sum(tokens), counted_by, sum(answers), usd, size, dict(sorted(kinds.items())),
+        prompt_tokens, counted_by, answer_tokens, usd, size, dict(sorted(kinds.items())), sum(times),
     )  # fmt: skip
 
 

@@ -57,21 +57,50 @@ def inputs(recipe: Recipe) -> dict[str, str]:
 
 
 def dry_run(recipe: Recipe, how: How) -> list[egress.Plan]:
-    """What `evaluate` would send and spend on the dataset as it is. Asks nobody and writes nothing."""
-    api = recipe.evaluation.api
-    if api is None or "api" not in recipe.evaluation.arms:
+    """What `evaluate` would send and spend on the dataset as it is. Asks nobody and writes nothing.
+
+    Of servers on this machine only a stand-in for the API is told, whose price is that of what it stands for.
+    """
+    if not would_ask(recipe):
         return []
     artifacts.need(stages.folder(recipe, "prepare"), "prepare")
-    partial = stages.folder(recipe, "evaluate").with_name("report.partial")
+    last, adapter = (artifacts.read_manifest(stages.folder(recipe, s)) for s in ("evaluate", "train"))
+    api, plans = recipe.evaluation.api, []
     with TemporaryDirectory() as scratch:
         session = _Session(recipe, Path(scratch), how)
-        asked, known = session._asked("api"), set[str]()
-        if artifacts.read_manifest(stages.folder(recipe, "train")) is not None:
-            session.keys["api"] = session._key("api", asked)
-            file = partial / "raw" / session._file("api").name
-            stored = [*session._stored("api"), *(read_answers(file) if file.exists() else ())]
-            known = session.known({a.item: a for a in stored}, asked)
-        return [session.plan(api, asked, known)]
+        if api is not None and "api" in recipe.evaluation.arms:
+            plans.append(_dry_run_of_api(session, api, adapter is not None))
+        if last is None or adapter is None or last.inputs != inputs(recipe):
+            plans += judging.plans(recipe, session.items, session.leaned())
+            plans += load_test.plans(recipe, session._asked)
+    return plans
+
+
+def _dry_run_of_api(session: _Session, api: Api, is_tuned: bool) -> egress.Plan:
+    asked, known = session._asked("api"), set[str]()
+    if is_tuned:
+        session.keys["api"] = session._key("api", asked)
+        partial = stages.folder(session.recipe, "evaluate").with_name("report.partial")
+        file = partial / "raw" / session._file("api").name
+        stored = [*session._stored("api"), *(read_answers(file) if file.exists() else ())]
+        known = session.known({a.item: a for a in stored}, asked)
+    return session.plan(api, asked, known)
+
+
+def would_ask(recipe: Recipe) -> list[egress.Plan]:
+    """Whom `evaluate` would ask, where there is no dataset yet to tell what."""
+    settings, found = recipe.evaluation, list[tuple[str, str, str]]()
+    if settings.api is not None and "api" in settings.arms:
+        found.append(("evaluate: arm api", *_whom(settings.api)))
+    if settings.judge is not None and settings.judge.base_url is not None:
+        found.append((judging.WHO, settings.judge.base_url, recipe.judge_model))
+    for server in settings.load.servers if settings.load is not None else ():
+        if server.base_url is not None:
+            found.append((load_test.who(server), server.base_url, server.model or ""))
+    note = "how much is known once the dataset is there"
+    return [
+        egress.Plan(*whom, None, note=note) for whom in found if whom[0].endswith("api") or not egress.is_here(whom[1])
+    ]
 
 
 def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
@@ -258,7 +287,7 @@ class _Session:
                 self.receipts = [*others, {**guard.about(purpose).receipt(), "stand_in": api.is_stand_in}]
 
     def plan(self, api: Api, asked: Asked, known: set[str]) -> egress.Plan:
-        where, model = _base_url(api) or "http://localhost", api.model or "the untuned base model (stand-in)"
+        where, model = _whom(api)
         limit = self.recipe.evaluation.max_new_tokens
         return egress.plan(self.recipe, "evaluate: arm api", where, model, asked, known, _prices(api), limit)
 
@@ -409,6 +438,10 @@ def _prices(api: Api) -> PriceList:
 
     price = api.price_as
     return price_list(price.provider if price else None, price.model if price else None)
+
+
+def _whom(api: Api) -> tuple[str, str]:
+    return _base_url(api) or "http://localhost", api.model or "the untuned base model (stand-in)"
 
 
 def _base_url(api: Api) -> str | None:

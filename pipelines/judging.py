@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.records import UserError
 from evaluation import judge
-from evaluation.results import Answer, AnswerFile
+from evaluation.results import Answer, AnswerFile, Item
 from evaluation.summary import View
 from pipelines import artifacts, egress, stages
 from pipelines.progress import progress
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from evaluation.providers.openai_compatible import Endpoint
 
 REPLIES, JUDGEMENTS = "judge.jsonl", "judgements.jsonl"
-PURPOSE = "judge"
+PURPOSE, WHO = "judge", "evaluate: judge"
 UNANSWERED_LIMIT = 10  # comparisons in a row without a reply, retries included: the server is down
 # what decides how the judge is asked and what its numbers must show, not what it says
 NOT_ASKED_FOR = (
@@ -88,6 +88,27 @@ def measure(
         "comparisons": len(judged), "without_verdict": unread, "kept_back": kept_back,
     }  # fmt: skip
     return Judged(facts, asking.receipts)
+
+
+def plans(recipe: Recipe, items: Sequence[Item], leaned: Collection[tuple[str, str]]) -> list[egress.Plan]:
+    """What a judge on another machine would be sent at most: as if both arms answered every item, as long as they may."""
+    chosen = recipe.evaluation.judge
+    if chosen is None or chosen.base_url is None or egress.is_here(chosen.base_url):
+        return []
+    sides = {recipe.decision.candidate: "a", recipe.decision.baseline: "b"}
+    answers = [Answer(i.id, arm, text) for arm, text in sides.items() for i in items]
+    asked, unseen = [], dict[str, int]()
+    for c in _compared(recipe, chosen, View.of(list(items), answers, []), leaned):
+        texts = 2 if c.kind == "pair" else 3  # padding may be the text again
+        both = judge.questions([c], max_chars=chosen.max_chars, is_local=False)
+        unseen |= {item.id: texts * recipe.evaluation.max_new_tokens for item, _ in both}
+        asked += both
+    made = egress.plan(
+        recipe, WHO, chosen.base_url, recipe.judge_model, asked, set(), _prices(chosen), chosen.max_new_tokens,
+        unseen=unseen,
+    )  # fmt: skip
+    note = "two orders a comparison; the answers are counted as long as evaluation.max_new_tokens lets them be"
+    return [replace(made, at_most=True, note=note)]
 
 
 def _compared(recipe: Recipe, chosen: Judge, view: View, leaned: Collection[tuple[str, str]]) -> list[judge.Comparison]:
@@ -166,11 +187,11 @@ class _Asking:
                     f" ({answer.error}). The replies so far are kept; run the same command to go on."
                 )
 
-        prices = self._prices()
+        prices = _prices(self.chosen)
         money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
         where = self.chosen.base_url or "http://localhost"
         limit = self.chosen.max_new_tokens
-        plan = egress.plan(self.recipe, "evaluate: judge", where, self.recipe.judge_model, left, set(), prices, limit)
+        plan = egress.plan(self.recipe, WHO, where, self.recipe.judge_model, left, set(), prices, limit)
         self._key()
         egress.agree(plan, self.recipe, self.how)
         try:
@@ -188,12 +209,6 @@ class _Asking:
             guard.about(PURPOSE).kept_back.update(egress.kept_back(file.answers.values()))
             receipt = guard.about(PURPOSE).receipt()
         self.receipts = [{**receipt, "stand_in": self.is_local}] if receipt["requests"] or receipt["kept_back"] else []
-
-    def _prices(self) -> PriceList:
-        from evaluation.prices import price_list
-
-        price = self.chosen.price_as
-        return price_list(price.provider if price else None, price.model if price else None)
 
     @contextmanager
     def _endpoint(self) -> Iterator[Endpoint]:
@@ -219,6 +234,13 @@ class _Asking:
                 f"{self.chosen.api_key_env} is not set; evaluation.judge.api_key_env names it as the variable with the key."
             )
         return key or "none"
+
+
+def _prices(chosen: Judge) -> PriceList:
+    from evaluation.prices import price_list
+
+    price = chosen.price_as
+    return price_list(price.provider if price else None, price.model if price else None)
 
 
 @contextmanager

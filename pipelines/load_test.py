@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import os
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +65,10 @@ def measure(
         if missing and how.replay:
             raise UserError(f"{CAPACITY} has no arm {server.arm}, and --replay asks nobody. Run without --replay.")
         if missing:
-            _agree(recipe, server, settings, questions, how)
+            if not _is_here(server):
+                mine = {q.item for task in missing for q in mixes[task]}
+                sent = [(i, p) for i, p in questions if i.id in mine]
+                egress.agree(_plan(recipe, settings, server, sent), recipe, how)
             with (
                 egress.guard(recipe, how, inside=_is_here(server)) as guard,
                 _budgeted(server),
@@ -77,6 +82,21 @@ def measure(
         rows += [known[key] for key in keys.values()]
     artifacts.write_text(out / CAPACITY, json.dumps(rows, indent=1))
     return receipts
+
+
+def plans(recipe: Recipe, asked: Callable[[str, bool], egress.Asked]) -> list[egress.Plan]:
+    """What servers on other machines would be sent at most, where every item has an answer whose length can be asked for."""
+    settings = recipe.evaluation.load
+    made = []
+    for server in settings.servers if settings is not None else ():
+        if settings is not None and not _is_here(server):
+            chosen = [(i, p) for i, p in asked(server.arm, True) if not settings.tasks or i.task in settings.tasks]
+            made.append(_plan(recipe, settings, server, chosen))
+    return made
+
+
+def who(server: LoadServer) -> str:
+    return f"evaluate: load of arm {server.arm}"
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -128,15 +148,21 @@ def _key(settings: Load, server: LoadServer, mix: list[Question], seed: int) -> 
     return artifacts.digest([how, server.model_dump(mode="json", exclude={"price_as"}), asked, seed])
 
 
-def _agree(recipe: Recipe, server: LoadServer, settings: Load, asked: egress.Asked, how: How) -> None:
-    """Tell what a server elsewhere would be sent, and ask for leave."""
-    if _is_here(server):
-        return
-    chosen = [(i, p) for i, p in asked if not settings.tasks or i.task in settings.tasks]
-    prices = _prices(server)
-    limit = recipe.evaluation.max_new_tokens
-    who = f"evaluate: load of arm {server.arm}, again and again"
-    egress.agree(egress.plan(recipe, who, _url(server), server.model or "", chosen, set(), prices, limit), recipe, how)
+def _plan(recipe: Recipe, settings: Load, server: LoadServer, asked: egress.Asked) -> egress.Plan:
+    """What a server would be sent at most by these items' load."""
+    rules = egress.policy(recipe)
+    sent = Counter(i.task for i, p in asked if rules.reason_to_keep_back(i, kinds_in(p)) is None)
+    most = load.most_requests(_load_plan(settings, recipe.seed), timeout_s=server.timeout_s)
+    made = egress.plan(
+        recipe, who(server), _url(server), server.model or "", asked, set(), _prices(server),
+        recipe.evaluation.max_new_tokens, rounds=lambda i: -(-(most or 1) // sent[i.task]),
+    )  # fmt: skip
+    if most is None:
+        rounds = (
+            f"again and again, as fast as the service level lets it, for up to {settings.max_minutes:g} minutes a task"
+        )
+        return replace(made, requests=None, note=f"{rounds}; bytes, tokens and money are of one round")
+    return replace(made, requests=most * len(sent), at_most=True, note="and probes of one token between the runs")
 
 
 def _prices(server: LoadServer) -> PriceList:
@@ -180,11 +206,7 @@ def _target(server: LoadServer, base: Callable[[], Base], out: Path, guard: Guar
 
 
 def _one(settings: Load, target: Server, mix: list[Question], seed: int, how: How) -> dict[str, Any]:
-    slo = Slo(**settings.p95.model_dump())
-    plan = Plan(
-        seconds=settings.seconds, warm_up_s=settings.warm_up_s, seed=seed, rates=settings.rates, repeats=settings.repeats,
-        precision=settings.precision, max_minutes=settings.max_minutes, max_late_ms=settings.max_late_ms,
-    )  # fmt: skip
+    slo, plan = Slo(**settings.p95.model_dump()), _load_plan(settings, seed)
 
     def tell(run: Run) -> None:
         failed = sum(t.error is not None for t in run.timings)
@@ -199,6 +221,13 @@ def _one(settings: Load, target: Server, mix: list[Question], seed: int, how: Ho
     if found.requests_per_second is not None:
         how.on_event(f"load: {found.requests_per_second:.3g} requests a second keep the service level")
     return {**load.record(found, idle, slo, plan, mix), "measured": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _load_plan(settings: Load, seed: int) -> Plan:
+    return Plan(
+        seconds=settings.seconds, warm_up_s=settings.warm_up_s, seed=seed, rates=settings.rates, repeats=settings.repeats,
+        precision=settings.precision, max_minutes=settings.max_minutes, max_late_ms=settings.max_late_ms,
+    )  # fmt: skip
 
 
 def _where(server: LoadServer) -> dict[str, Any]:
