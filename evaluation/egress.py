@@ -7,6 +7,10 @@ receipts and budget at once, and `kill -9` loses neither: a call without its sec
 Question: what does a request cost that brought no answer? The provider may have billed a time-out, a cut connection or an
 unreadable body, and never says. Choice: such calls count at their worst case (`presumed_usd`), refusals (429, 4xx, 5xx, no
 connection) at nothing. Price: the budget stops early on a bad network. Revisit when providers report usage by request id.
+
+Question: how does a load test, whose requests must leave when they are due, keep this without waiting for the ledger? Choice:
+a Batch: one line reserves so many requests of these rows before the first, and the two lines of every call are written after
+the last. Price: of a batch that a kill left unrecorded nobody knows what was sent, so all of it counts as sent and paid.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -38,6 +43,7 @@ NOBODYS_NETWORKS = tuple(map(ip_network, ("192.0.2.0/24", "198.51.100.0/24", "20
 FREE = Decimal(0)
 TAG_PREFIX = "freehold-"
 UNSETTLED = "no_end"  # killed while it was under way
+STOPPED = "stopped"  # given up by us while it was under way
 FIRST_CALLS = 8  # without a price from the first of them, more than one may be under way
 
 
@@ -77,9 +83,13 @@ class Policy:
             " nothing was sent. Add the host, or correct the address."
         )
 
+    def lets_out(self, sensitivity: str) -> bool:
+        """May what is of this class leave: a row, a worked example, a passage? Unknown classes stay."""
+        return sensitivity != "local_only" and sensitivity in self.sensitivity
+
     def reason_to_keep_back(self, item: Item, kinds: Mapping[str, int]) -> str | None:
-        """Why this row must not leave, as the error of its answer; None where it may. Unknown classes stay."""
-        if item.sensitivity == "local_only" or item.sensitivity not in self.sensitivity:
+        """Why this row must not leave, as the error of its answer; None where it may."""
+        if not self.lets_out(item.sensitivity):
             return f"{item.sensitivity}_not_sent"
         found = sorted(k for k in kinds if k in self.blocked_kinds)
         return f"pii_not_sent: {', '.join(found)}" if found else None
@@ -167,11 +177,71 @@ class Call:
     reserved_usd: Decimal
     destination: str = ""
     sent: bool = False
+    bytes: int = 0
+    at: str = ""  # when it left
 
     @property
     def tag(self) -> str:
         """The request's X-Request-ID: servers that echo it prove whose answer it is."""
         return f"{TAG_PREFIX}{self.number}"
+
+
+@dataclass(slots=True)
+class _Reserved:
+    """What a batch may still send, unknown to the ledger so far."""
+
+    purpose: str
+    destination: str
+    rows: tuple[str, ...]
+    requests: int = 0
+    bytes: int = 0
+    usd: Decimal = FREE
+
+
+class Batch:
+    """Requests that leave on time: reserved together before the first, recorded one by one after the last. For one thread."""
+
+    def __init__(
+        self, guard: Guard, number: int, purpose: str, model: str, url: str, price: Callable[[Any], Decimal | None]
+    ) -> None:
+        self.number, self.purpose, self.model, self.destination = number, purpose, model, _origin(url)
+        self.left = self.requests = 0  # of those reserved
+        self.reserved = FREE
+        self._guard, self._price = guard, price
+        self._calls: dict[str, Call] = {}
+        self._ends: dict[int, tuple[str, Any, bool]] = {}
+
+    def reserve(self, requests: int, *, most_bytes: int, worst_usd: Decimal) -> None:
+        """Let so many requests leave. Raises BudgetError where they might cost more than is left."""
+        self._guard._reserve_batch(self, requests, most_bytes, worst_usd)
+
+    def call(self, item: str, kinds: dict[str, int], worst_usd: Decimal) -> Call:
+        """One of them, about to leave. Raises EgressError where none is left."""
+        if not self.left:
+            raise EgressError(f"{self.destination}: all {self.requests} requests reserved have left; nothing was sent")
+        self.left -= 1
+        made = Call(self._guard._number(), self.purpose, item, self.model, kinds, worst_usd)
+        self._calls[made.tag] = made
+        return made
+
+    def leaving(self, tag: str, url: str, size: int) -> Call:
+        """As Guard.leaving, in memory."""
+        call = self._calls.get(tag)
+        if call is None or call.sent:
+            raise EgressError(f"{url}: a request without a receipt was refused; nothing was sent")
+        self._guard.policy.check(url)
+        call.sent, call.destination, call.bytes, call.at = True, _origin(url), size, _now()
+        return call
+
+    def ended(self, call: Call, status: str, usage: Any, *, may_be_billed: bool) -> None:
+        """How a call ended. usage: what its price is told from; None where the server reported nothing usable."""
+        self._ends[call.number] = (status, usage, may_be_billed)
+
+    def _outcomes(self) -> Iterator[tuple[Call, str, Decimal | None, bool]]:
+        for call in self._calls.values():
+            if call.sent:
+                status, usage, billed = self._ends.get(call.number, (STOPPED, None, True))
+                yield call, status, self._price(usage) if usage is not None else None, billed
 
 
 @dataclass(slots=True)
@@ -213,7 +283,8 @@ class Guard:
         self._purses: dict[str, _Purse] = {}
         self._calls: dict[int, Call] = {}
         self._responses: dict[tuple[str, str], str] = {}  # purpose and response id → item
-        self._next = 1
+        self._batches: dict[int, _Reserved] = {}  # while the ledger is read: those that are not recorded
+        self._next = 1  # number of a call or a batch
         self._changed = threading.Condition()
         self._ledger: TextIO | None = None
         if ledger is not None:
@@ -231,14 +302,20 @@ class Guard:
         if path.read_bytes().rpartition(b"\n")[2]:
             self._ledger = replaced(self._ledger, path, "".join(json.dumps(r) + "\n" for r in lines))
         for line in lines:
-            if "purpose" in line:
+            if "call" not in line:
+                self._replay_batch(line)
+            elif "purpose" in line:
                 call = Call(
                     line["call"], line["purpose"], line["row"], line["model"], line["kinds"],
-                    Decimal(line["reserved_usd"]), line["destination"],
+                    Decimal(line["reserved_usd"]), line["destination"], bytes=line["bytes"],
                 )  # fmt: skip
+                if (batch := self._batches.get(line.get("batch", 0))) is not None:
+                    batch.requests -= 1
+                    batch.bytes -= call.bytes
+                    batch.usd -= call.reserved_usd
                 self._purse(call.purpose).reserved += call.reserved_usd
                 self._whole.reserved += call.reserved_usd
-                self._begin(call, line["bytes"])
+                self._begin(call)
             else:
                 call, usd = self._calls[line["call"]], Decimal(line["usd"])
                 self._learn(call, FREE if line["presumed"] else usd)
@@ -247,6 +324,41 @@ class Guard:
         for call in list(self._calls.values()):
             self._end(call, UNSETTLED, call.reserved_usd, presumed=True)
             self._write(_ending(call, UNSETTLED, call.reserved_usd, presumed=True))
+        for number, batch in list(self._batches.items()):
+            lost = {"requests": batch.requests, "bytes": max(0, batch.bytes), "usd": str(max(FREE, batch.usd))}
+            self._write({"batch": number, "lost": lost})
+            self._lose(number, lost)
+
+    def _replay_batch(self, line: dict[str, Any]) -> None:
+        number = line["batch"]
+        self._next = max(self._next, number + 1)
+        if "purpose" in line:
+            self._batches[number] = _Reserved(line["purpose"], line["destination"], tuple(line["rows"]))
+        elif "requests" in line:
+            batch = self._batches[number]
+            batch.requests += line["requests"]
+            batch.bytes += line["bytes"]
+            batch.usd += Decimal(line["reserved_usd"])
+        elif "lost" in line:
+            self._lose(number, line["lost"])
+        else:
+            del self._batches[number]
+
+    def _lose(self, number: int, lost: dict[str, Any]) -> None:
+        """Count what a killed batch may have sent as sent and paid."""
+        batch, usd = self._batches.pop(number), Decimal(lost["usd"])
+        if not lost["requests"]:
+            return
+        egress = self.about(batch.purpose)
+        egress.destination = batch.destination
+        egress.requests += lost["requests"]
+        egress.bytes += lost["bytes"]
+        egress.rows.update(batch.rows)
+        egress.statuses[UNSETTLED] += lost["requests"]
+        egress.spent_usd += usd
+        egress.presumed_usd += usd
+        for purse in (self._purse(batch.purpose), self._whole):
+            purse.spent += usd
 
     def about(self, purpose: str) -> Egress:
         """What left for this purpose so far."""
@@ -297,9 +409,12 @@ class Guard:
                 self._changed.wait(0.2)
         return None
 
-    def _reserved(self, purpose: str, item: str, model: str, kinds: dict[str, int], usd: Decimal) -> Call:
-        call = Call(self._next, purpose, item, model, kinds, usd)
+    def _number(self) -> int:
         self._next += 1
+        return self._next - 1
+
+    def _reserved(self, purpose: str, item: str, model: str, kinds: dict[str, int], usd: Decimal) -> Call:
+        call = Call(self._number(), purpose, item, model, kinds, usd)
         self._calls[call.number] = call
         for purse in (self._purse(purpose), self._whole):
             purse.reserved += usd
@@ -314,17 +429,74 @@ class Guard:
             if call is None or call.sent:
                 raise EgressError(f"{url}: a request without a receipt was refused; nothing was sent")
             self.policy.check(url)
-            parts = urlsplit(url)
-            call.destination = f"{parts.scheme}://{parts.netloc}"
-            self._write({
-                "call": call.number, "at": datetime.now(UTC).isoformat(timespec="milliseconds"), "purpose": call.purpose,
-                "destination": call.destination, "model": call.model, "row": call.item, "bytes": size,
-                "kinds": call.kinds, "reserved_usd": str(call.reserved_usd),
-            })  # fmt: skip
-            self._begin(call, size)
+            call.destination, call.bytes, call.at = _origin(url), size, _now()
+            self._write(_receipt(call))
+            self._begin(call)
         return call
 
-    def _begin(self, call: Call, size: int) -> None:
+    @contextmanager
+    def batch(
+        self,
+        purpose: str,
+        *,
+        model: str,
+        url: str,
+        rows: Mapping[str, dict[str, int]],
+        price: Callable[[Any], Decimal | None],
+    ) -> Iterator[Batch]:
+        """Requests to one address that leave without a word to the ledger each; it is recorded at the end how they ended.
+
+        rows: which may be sent, with the personal data in them. price: of a call, from the usage that it ended with.
+        """
+        self.policy.check(url)
+        with self._changed:
+            made = Batch(self, self._number(), purpose, model, url, price)
+            kinds = sum((Counter(k) for k in rows.values()), Counter[str]())
+            self._write({
+                "batch": made.number, "at": _now(), "purpose": purpose, "destination": made.destination, "model": model,
+                "rows": sorted(rows), "kinds": dict(sorted(kinds.items())),
+            })  # fmt: skip
+        try:
+            yield made
+        finally:
+            self._record(made)
+
+    def _reserve_batch(self, batch: Batch, requests: int, most_bytes: int, worst_usd: Decimal) -> None:
+        with self._changed:
+            purses = (self._purse(batch.purpose), self._whole)
+            usd = max(worst_usd, requests * purses[0].dearest)
+            for purse in purses:
+                if usd and purse.budget_usd is not None and purse.spent + purse.reserved + usd > purse.budget_usd:
+                    sent = sum(e.requests for e in self.egress.values())
+                    raise BudgetError(purse.budget_usd, sent, whole_run=purse is self._whole)
+            self._write({"batch": batch.number, "requests": requests, "bytes": most_bytes, "reserved_usd": str(usd)})
+            batch.left += requests
+            batch.requests += requests
+            batch.reserved += usd
+            for purse in purses:
+                purse.reserved += usd
+                purse.under_way += requests
+
+    def _record(self, batch: Batch) -> None:
+        with self._changed:
+            purses = (self._purse(batch.purpose), self._whole)
+            lines = []
+            for call, status, usd, may_be_billed in batch._outcomes():
+                presumed = usd is None and may_be_billed
+                cost = (call.reserved_usd if presumed else FREE) if usd is None else usd
+                lines += [_receipt(call, batch.number), _ending(call, status, cost, presumed=presumed)]
+                for purse in purses:
+                    purse.reserved += call.reserved_usd
+                self._begin(call)
+                self._learn(call, usd or FREE)
+                self._end(call, status, cost, presumed)
+            self._write(*lines, {"batch": batch.number, "recorded": len(lines) // 2})
+            for purse in purses:
+                purse.reserved -= batch.reserved
+                purse.under_way -= batch.requests
+            self._changed.notify_all()
+
+    def _begin(self, call: Call) -> None:
         call.sent = True
         self._next = max(self._next, call.number + 1)
         self._calls[call.number] = call
@@ -332,7 +504,7 @@ class Guard:
         egress.destination = call.destination
         egress.requests += 1
         egress.rows.add(call.item)
-        egress.bytes += size
+        egress.bytes += call.bytes
         egress.kinds.update(call.kinds)
 
     def is_repeated(self, call: Call, response_id: str | None) -> bool:
@@ -391,14 +563,32 @@ class Guard:
             purse.spent += usd
             purse.ended += 1
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _write(self, *lines: dict[str, Any]) -> None:
         if self._ledger is not None:
-            self._ledger.write(json.dumps(line) + "\n")
+            self._ledger.write("".join(json.dumps(line) + "\n" for line in lines))
             self._ledger.flush()
 
     def close(self) -> None:
         if self._ledger is not None:
             self._ledger.close()
+
+
+def _receipt(call: Call, batch: int | None = None) -> dict[str, Any]:
+    of_batch = {} if batch is None else {"batch": batch}
+    return {
+        "call": call.number, **of_batch, "at": call.at, "purpose": call.purpose, "destination": call.destination,
+        "model": call.model, "row": call.item, "bytes": call.bytes, "kinds": call.kinds,
+        "reserved_usd": str(call.reserved_usd),
+    }  # fmt: skip
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _ending(call: Call, status: str, usd: Decimal, *, presumed: bool, response_id: str | None = None) -> dict[str, Any]:

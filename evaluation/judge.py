@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -21,9 +21,10 @@ from evaluation.results import Answer, Item
 from evaluation.summary import View
 
 Winner = Literal["candidate", "baseline", "tie"]
+Side = Literal["candidate", "baseline"]
 Kind = Literal["pair", "padded"]
 Prompt = tuple[ChatMessage, ...]
-ORDERS: tuple[Literal["candidate", "baseline"], ...] = ("candidate", "baseline")  # who stands first
+ORDERS: tuple[Side, ...] = ("candidate", "baseline")  # who stands first
 POINTS: dict[Winner, float] = {"candidate": 1.0, "tie": 0.5, "baseline": 0.0}
 
 INSTRUCTION = (
@@ -49,12 +50,16 @@ FILLER = {
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two texts under judgement. kind "padded": `candidate` is `baseline` with padding, and must not win."""
+    """Two texts under judgement. kind "padded": `candidate` is `baseline` with padding, and must not win.
+
+    stays: the sides whose text was written in view of something that must not leave the machine.
+    """
 
     kind: Kind
     item: Item
     candidate: str
     baseline: str
+    stays: tuple[Side, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +96,26 @@ class Judgement:
         return cls(**{**data, "reasons": tuple(data["reasons"])})
 
 
-def comparisons(view: View, candidate: str, baseline: str, *, max_items: int, seed: int) -> list[Comparison]:
-    """Free-text items that both arms answered, at most so many, chosen by seed and in order of their ids."""
+def comparisons(
+    view: View,
+    candidate: str,
+    baseline: str,
+    *,
+    max_items: int,
+    seed: int,
+    leaned: Collection[tuple[str, str]] = (),
+) -> list[Comparison]:
+    """Free-text items that both arms answered, at most so many, chosen by seed and in order of their ids.
+
+    leaned: (arm, item) whose answer was given in view of something that must not leave.
+    """
     both = []
+    arms: dict[Side, str] = {"candidate": candidate, "baseline": baseline}
     for item in view.items:
         c, b = (view.answers.get((arm, item.id)) for arm in (candidate, baseline))
         if not item.choices and c is not None and b is not None and c.text is not None and b.text is not None:
-            both.append(Comparison("pair", item, c.text, b.text))
+            stays = tuple(side for side, arm in arms.items() if (arm, item.id) in leaned)
+            both.append(Comparison("pair", item, c.text, b.text, stays))
     chosen = sorted(both, key=lambda c: _digest(seed, c.item.id))[:max_items]
     return sorted(chosen, key=lambda c: c.item.id)
 
@@ -108,7 +126,11 @@ def padded(compared: Sequence[Comparison], *, number: int, seed: int) -> list[Co
     for c in sorted(compared, key=lambda c: _digest(seed, "padded", c.item.id)):
         if c.baseline.strip():
             groups.setdefault(c.item.group, c)
-    return [Comparison("padded", c.item, pad(c.baseline, c.item), c.baseline) for c in list(groups.values())[:number]]
+    chosen = list(groups.values())[:number]
+    return [
+        Comparison("padded", c.item, pad(c.baseline, c.item), c.baseline, tuple(s for s in c.stays if s == "baseline"))
+        for c in chosen
+    ]
 
 
 def pad(text: str, item: Item) -> str:
@@ -121,7 +143,8 @@ def questions(compared: Iterable[Comparison], *, max_chars: int, is_local: bool)
     """What to ask the judge: both orders of each comparison, under ids that tell neither arm nor item.
 
     Left out: equal texts, which need no judge, and texts over max_chars, which it would not read to the end.
-    is_local: the judge is on this machine, so that it may read local_only rows.
+    is_local: the judge is on this machine, so that it may read local_only rows and answers that leaned on some. Of another
+    judge the guard keeps them back.
     """
     return [
         (_blind(c, order, is_local), _prompt(c, order))
@@ -156,7 +179,7 @@ def _judged(c: Comparison, replies: Mapping[str, Answer], max_chars: int) -> Jud
     )  # fmt: skip
 
 
-def _winner(reply: Answer | None, first: Literal["candidate", "baseline"]) -> tuple[Winner | None, str | None]:
+def _winner(reply: Answer | None, first: Side) -> tuple[Winner | None, str | None]:
     if reply is None or reply.text is None:
         return None, "not_asked" if reply is None else (reply.error or "empty_answer").partition(":")[0]
     letter = read_verdict(reply.text)
@@ -200,7 +223,7 @@ def _id(c: Comparison, order: str) -> str:
 
 
 def _blind(c: Comparison, order: str, is_local: bool) -> Item:
-    sensitivity: Sensitivity = "shareable" if is_local else c.item.sensitivity
+    sensitivity: Sensitivity = "shareable" if is_local else "local_only" if c.stays else c.item.sensitivity
     return Item(_id(c, order), "judge", (), "", (), (), c.item.group, sensitivity)
 
 

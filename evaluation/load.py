@@ -13,6 +13,9 @@ intervals, counts errors as misses of the service level or searches for the rate
 holds this one against `vllm bench serve`. The openai client validates every chunk; here a chunk costs one json.loads.
 
 The client is one process. Where its sending is late, the run says so and nothing about the server is concluded from it.
+
+Everything passes the egress guard in batches (evaluation.egress.Batch): a run is reserved before it and recorded after it, so
+that the ledger is not written between. Only once the measured requests have all left, a further second of load is one line.
 """
 
 from __future__ import annotations
@@ -21,10 +24,13 @@ import asyncio
 import errno
 import itertools
 import json
+import math
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import httpx2
@@ -32,7 +38,11 @@ import numpy as np
 
 from data_prep.records import ChatMessage, UserError
 from evaluation import latency
+from evaluation.egress import STOPPED, Batch, BudgetError, Guard
 from evaluation.latency import Capacity, Run, Slo, Timing
+from evaluation.prices import PriceError, PriceList
+from evaluation.providers.openai_compatible import TOKENS_A_MESSAGE, as_usage, read_usage
+from evaluation.transport import TAG, BatchClient
 
 FEWEST = 20  # requests a run: of fewer, one miss is more than 5 %
 STOP_AT = 4  # times the allowed misses: the run is lost by far, what is left of it only takes time
@@ -40,38 +50,52 @@ IDLE_REQUESTS = 8
 REST_LIMIT_S = 60.0
 FIRST_ANSWER_S = 180.0  # a server's first answer may compile kernels
 PAUSE_S = 0.05
+MORE_S = 1.0  # of load that is reserved at once after a run's own
+MOST_HEAD = 500  # bytes of a request line and headers, the key aside
 
 
 class LoadError(UserError):
     """The server does not answer at all; there is nothing to measure."""
 
 
-@dataclass(slots=True)
-class Sent:
-    """What has gone to a server, warm-up and probes included."""
-
-    requests: int = 0
-    bytes: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Server:
-    """base_url ends in /v1. pin_lengths: the server takes vLLM's `ignore_eos`, so each answer has the measured length."""
+    """base_url ends in /v1. pin_lengths: the server takes vLLM's `ignore_eos`, so each answer has the measured length.
+
+    guard: without one the default policy holds and no ledger is written. prices: None, nothing here has a price.
+    """
 
     base_url: str
     model: str
     key: str = field(default="none", repr=False)
     timeout_s: float = 60.0
     pin_lengths: bool = False
-    sent: Sent = field(default_factory=Sent, compare=False)
+    guard: Guard = field(default_factory=Guard, compare=False, repr=False)
+    purpose: str = "load test"
+    prices: PriceList | None = None
+
+    def usd(self, usage: dict[str, Any]) -> Decimal | None:
+        """The price of a call; None where it has none."""
+        counted = read_usage(usage)
+        try:
+            return self.prices.usd(as_usage(counted)) if counted is not None and self.prices is not None else None
+        except PriceError:  # the list lacks a tier
+            return None
+
+    def worst_usd(self, question: Question) -> Decimal:
+        """The price where a token is a byte, and the answer as long as it may be; zero where nothing is priced."""
+        prompt = sum(len(m["content"].encode()) + TOKENS_A_MESSAGE for m in question.messages) + 2 * TOKENS_A_MESSAGE
+        return self.usd({"prompt_tokens": prompt, "completion_tokens": question.tokens}) or Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One item of the mix: its prompt and how many tokens its answer has."""
+    """One item of the mix: its prompt, how many tokens its answer has, and the personal data in it."""
 
     messages: tuple[ChatMessage, ...]
     tokens: int
+    item: str = ""
+    kinds: dict[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +139,13 @@ def questions(mix: Sequence[Question], *, seed: Sequence[int]) -> Iterator[Quest
 
 def measure(server: Server, mix: Sequence[Question], rate: float, *, plan: Plan, repeat: int, slo: Slo) -> Run:
     """One run at one rate. Percentiles need it whole; it is stopped where the service level is missed by far."""
-    return asyncio.run(_Run(server, mix, rate, plan, repeat, slo).run())
+    with _Way(server, mix).open() as way:
+        return asyncio.run(_Run(way, mix, rate, plan, repeat, slo).run())
 
 
 class _Run:
-    def __init__(self, server: Server, mix: Sequence[Question], rate: float, plan: Plan, repeat: int, slo: Slo) -> None:
-        self.server, self.rate, self.plan, self.repeat = server, rate, plan, repeat
+    def __init__(self, way: _Way, mix: Sequence[Question], rate: float, plan: Plan, repeat: int, slo: Slo) -> None:
+        self.way, self.rate, self.plan, self.repeat = way, rate, plan, repeat
         self.bounds = slo.bounds()
         parts = (plan.warm_up_s, plan.seconds)
         self.due = arrivals(rate, seed=(plan.seed, repeat), parts=parts)
@@ -136,6 +161,7 @@ class _Run:
         ] = {}  # measured requests, by when they were due → whether the answer has begun
         self.all_sent = False
         self.fault: str | None = None
+        self.spent: BudgetError | None = None
         self.began = self.looked = 0.0
 
     async def run(self) -> Run:
@@ -143,11 +169,12 @@ class _Run:
             self.fault = f"{self.planned} requests are due in {self.plan.seconds:g} s, a 95th percentile needs {FEWEST}: raise seconds"
             return self._result()
         tasks: set[asyncio.Task[None]] = set()
-        async with _client(self.server) as client:
+        self.way.reserve(round(self.rate * self.plan.warm_up_s) + self.planned)
+        async with self.way.client() as client:
             self.began = time.perf_counter() + PAUSE_S
             for due, question in zip(self.due, self.asked, strict=False):
                 self.all_sent = due >= self.until
-                if not await self._until(due):
+                if not await self._until(due) or not self._may_leave():
                     break
                 if self.plan.warm_up_s <= due < self.until:
                     self.under_way[due] = False
@@ -158,7 +185,18 @@ class _Run:
             for task in list(tasks):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        if self.spent is not None:
+            raise self.spent
         return ended
+
+    def _may_leave(self) -> bool:
+        """Whether another request is reserved, or can be. What goes on after the measured ones have left was not."""
+        try:
+            if not self.way.left:
+                self.way.reserve(math.ceil(self.rate * MORE_S))
+        except BudgetError as e:
+            self.spent = e
+        return self.spent is None
 
     async def _until(self, due: float) -> bool:
         """Wait until a request is due. False: nothing is left to wait for."""
@@ -170,7 +208,7 @@ class _Run:
             if left <= PAUSE_S:
                 return True
 
-    async def _ask(self, client: httpx2.AsyncClient, question: Question, due: float) -> None:
+    async def _ask(self, client: BatchClient, question: Question, due: float) -> None:
         counts = due in self.under_way
         if counts:
             self._sent(1000 * (time.perf_counter() - self.began - due))
@@ -180,7 +218,7 @@ class _Run:
                 self.under_way[due] = True
 
         try:
-            timing = await ask(client, self.server, question, due=self.began + due, at_s=due, begun=begun)
+            timing = await self.way.ask(client, question, due=self.began + due, at_s=due, begun=begun)
         except _OutOfSockets:
             self.fault = "the client ran out of sockets: raise its limit of open files (ulimit -n)"
             return
@@ -231,18 +269,66 @@ class _OutOfSockets(Exception):
     pass
 
 
-def _client(server: Server) -> httpx2.AsyncClient:
-    # a pool that is full would hold requests back: the loop would be closed
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+class _Way:
+    """The way to a server for one run or one row of requests: what is reserved for them, and how each ended."""
 
-    async def count(request: httpx2.Request) -> None:
-        server.sent.requests += 1
-        server.sent.bytes += len(request.content)
+    def __init__(self, server: Server, mix: Sequence[Question]) -> None:
+        self.server, self.mix = server, mix
+        self.worst = [server.worst_usd(q) for q in mix]
+        self.worst_of = {id(q): usd for q, usd in zip(mix, self.worst, strict=True)}
+        head = len(server.key) + MOST_HEAD
+        self.sizes = [len(json.dumps(_body(server, q))) + head for q in mix]
+        self.batch: Batch | None = None
 
-    return httpx2.AsyncClient(
-        limits=limits, timeout=httpx2.Timeout(server.timeout_s, pool=None), trust_env=False,
-        headers={"Authorization": f"Bearer {server.key}"}, event_hooks={"request": [count]},
-    )  # fmt: skip
+    @contextmanager
+    def open(self) -> Iterator[_Way]:
+        s, rows = self.server, {q.item: q.kinds for q in self.mix}
+        with s.guard.batch(s.purpose, model=s.model, url=s.base_url, rows=rows, price=s.usd) as self.batch:
+            yield self
+
+    @property
+    def left(self) -> int:
+        assert self.batch is not None
+        return self.batch.left
+
+    def reserve(self, requests: int) -> None:
+        """Raises BudgetError. The first so many ask every question equally often, later ones may be of the dearest alone."""
+        assert self.batch is not None
+        rounds = -(-requests // len(self.mix)) if not self.batch.requests else requests
+        usd = min(requests * max(self.worst), rounds * sum(self.worst, Decimal(0)))
+        size = min(requests * max(self.sizes), rounds * sum(self.sizes))
+        self.batch.reserve(requests, most_bytes=size, worst_usd=usd)
+
+    def client(self) -> BatchClient:
+        assert self.batch is not None
+        return BatchClient(self.batch, key=self.server.key, timeout_s=self.server.timeout_s)
+
+    async def ask(
+        self,
+        client: BatchClient,
+        question: Question,
+        *,
+        due: float,
+        at_s: float = 0.0,
+        begun: Callable[[], None] = lambda: None,
+    ) -> Timing:
+        """One streamed request, timed from `due` on perf_counter. Faults are the Timing's error."""
+        assert self.batch is not None
+        stream, timing = _Stream(), None
+        call = self.batch.call(question.item, question.kinds, self.worst_of[id(question)])
+        try:
+            timing = await _ask(client, self.server, question, stream, call.tag, due=due, at_s=at_s, begun=begun)
+        finally:
+            status = STOPPED if timing is None else timing.error or "answered"
+            self.batch.ended(call, status, stream.usage, may_be_billed=_may_be_billed(status))
+        return timing
+
+
+def _may_be_billed(status: str) -> bool:
+    """A refusal costs nothing; a gateway's time-out says nothing of what the server behind it did."""
+    return status != "no_connection" and (
+        not status.startswith("http_") or status in ("http_408", "http_504", "http_524")
+    )
 
 
 _numbers = itertools.count(time.time_ns() // 1000)
@@ -261,22 +347,24 @@ def _body(server: Server, question: Question) -> dict[str, Any]:
     return {**body, "ignore_eos": True, "min_tokens": question.tokens} if server.pin_lengths else body
 
 
-async def ask(
-    client: httpx2.AsyncClient,
+async def _ask(
+    client: BatchClient,
     server: Server,
     question: Question,
+    stream: _Stream,
+    tag: str,
     *,
     due: float,
-    at_s: float = 0.0,
-    begun: Callable[[], None] = lambda: None,
+    at_s: float,
+    begun: Callable[[], None],
 ) -> Timing:
-    """One streamed request, timed from `due` on perf_counter. Faults are the Timing's error."""
-    stream = _Stream()
     late = 1000 * (time.perf_counter() - due)
     try:
         async with (
             asyncio.timeout(server.timeout_s),
-            client.stream("POST", f"{server.base_url}/chat/completions", json=_body(server, question)) as response,
+            client.stream(
+                "POST", f"{server.base_url}/chat/completions", json=_body(server, question), headers={TAG: tag}
+            ) as response,
         ):
             if response.status_code != 200:
                 return Timing(at_s, late, None, None, None, None, f"http_{response.status_code}")
@@ -290,6 +378,8 @@ async def ask(
     except (httpx2.HTTPError, OSError) as e:
         if _has_errno(e, errno.EMFILE):
             raise _OutOfSockets from e
+        if isinstance(e, httpx2.ConnectError):
+            return Timing(at_s, late, None, None, None, None, "no_connection")
         return Timing(at_s, late, None, None, None, None, "connection_lost")
     except (ValueError, KeyError, TypeError, AttributeError):
         return Timing(at_s, late, None, None, None, None, "unreadable_response")
@@ -311,6 +401,7 @@ class _Stream:
     def __init__(self) -> None:
         self.first = self.last = 0.0
         self.pieces, self.tokens = 0, 0
+        self.usage: dict[str, Any] | None = None
         self.finished = self.done = False
         self.error: str | None = None
 
@@ -326,6 +417,7 @@ class _Stream:
         if "error" in chunk:
             self.error, self.done = "error_in_stream", True
             return False
+        self.usage = chunk.get("usage") or self.usage
         self.tokens = (chunk.get("usage") or {}).get("completion_tokens") or self.tokens
         came = False
         for choice in chunk.get("choices") or ():
@@ -356,7 +448,7 @@ def _has_errno(e: BaseException | None, number: int) -> bool:
 
 def alone(server: Server, mix: Sequence[Question], *, number: int, seed: int) -> list[Timing]:
     """Requests one after another on a server that does nothing else. Raises LoadError where it answers none."""
-    found = asyncio.run(_in_turn(server, list(itertools.islice(questions(mix, seed=(seed, 8)), number))))
+    found = _in_turn(server, list(itertools.islice(questions(mix, seed=(seed, 8)), number)))
     if all(t.error for t in found):
         raise LoadError(
             f"{server.base_url} answers none of {number} requests for model {server.model!r}: {found[-1].error}."
@@ -365,9 +457,14 @@ def alone(server: Server, mix: Sequence[Question], *, number: int, seed: int) ->
     return found
 
 
-async def _in_turn(server: Server, asked: Sequence[Question]) -> list[Timing]:
-    async with _client(server) as client:
-        return [await ask(client, server, q, due=time.perf_counter()) for q in asked]
+def _in_turn(server: Server, asked: Sequence[Question]) -> list[Timing]:
+    async def ask_all(way: _Way) -> list[Timing]:
+        async with way.client() as client:
+            return [await way.ask(client, q, due=time.perf_counter()) for q in asked]
+
+    with _Way(server, asked).open() as way:
+        way.reserve(len(asked))
+        return asyncio.run(ask_all(way))
 
 
 class _Rest:
@@ -375,12 +472,12 @@ class _Rest:
 
     def __init__(self, server: Server, mix: Sequence[Question]) -> None:
         shortest = min(mix, key=lambda q: (sum(len(m["content"]) for m in q.messages), q.tokens))
-        self.server, self.probe = server, Question(shortest.messages, 1)
+        self.server, self.probe = server, replace(shortest, tokens=1)
         idle = [self._once() for _ in range(5)]
         self.limit_ms = 2 * statistics.median(idle) + 20
 
     def _once(self) -> float:
-        timing = asyncio.run(_in_turn(self.server, [self.probe]))[0]
+        timing = _in_turn(self.server, [self.probe])[0]
         return timing.latency_ms if timing.latency_ms is not None else float("inf")
 
     def wait(self) -> bool:
@@ -398,7 +495,7 @@ def capacity(
 ) -> tuple[Capacity, list[Timing]]:
     """The highest rate inside the service level, and the timings of single requests on the idle server.
 
-    Raises LoadError where the server answers nothing.
+    Raises LoadError where the server answers nothing, BudgetError where the next run might cost more than is left.
     """
     deadline = time.monotonic() + 60 * plan.max_minutes
     alone(
@@ -428,6 +525,22 @@ def capacity(
         one, slo, first_rate=1 / each_s, precision=plan.precision, repeats=plan.repeats, out_of_time=out_of_time
     )
     return found, idle
+
+
+def most_requests(plan: Plan, *, timeout_s: float) -> int | None:
+    """Requests of a test at given rates at most, the probes of `_Rest` aside; None where the rates are searched for.
+
+    After a run's own requests arrivals go on until the last of them has ended, at most for the time limit: Poisson, so the
+    number is six standard deviations above the mean.
+    """
+    if not plan.rates:
+        return None
+    found = 2 * IDLE_REQUESTS
+    for rate in plan.rates:
+        tail = rate * (timeout_s + 2 * PAUSE_S)
+        each = round(rate * plan.warm_up_s) + round(rate * plan.seconds) + math.ceil(tail + 6 * math.sqrt(tail) + 10)
+        found += plan.repeats * each
+    return found
 
 
 def _too_slow_alone(idle: Sequence[Timing], slo: Slo) -> str | None:

@@ -29,7 +29,7 @@ _installed = False
 
 
 class OfflineError(UserError, ConnectionError):
-    """Something wanted to reach another machine, and the command runs with --offline."""
+    """Something wanted to reach another machine, and the command runs with --offline or --replay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _judge(event: str, arguments: tuple[Any, ...], log: Path) -> None:
         return
     if beyond is not None:
         _note(log, event=event, refused=beyond)
-        raise OfflineError(f"--offline: {event} to {beyond} was refused; nothing was sent")
+        raise OfflineError(f"--offline (and --replay): {event} to {beyond} was refused; nothing was sent")
 
 
 def _beyond(made: Any, address: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""HTTP through the egress guard: the client that every provider uses.
+"""HTTP through the egress guard: the clients that every provider and the load test use.
 
 A request leaves with a receipt or not at all. Redirects are never followed: the policy was asked about one address. Bodies
 have an upper size, are refused where they are neither JSON nor a stream of events, and must be there within the time limit,
@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-from evaluation.egress import TAG_PREFIX, Call, Guard
+from evaluation.egress import TAG_PREFIX, Batch, Call, Guard
 from evaluation.offline import is_loopback
 
 ANSWER_TYPES = ("application/json", "text/event-stream", "application/x-ndjson")
@@ -41,9 +41,7 @@ class GuardedClient(httpx2.Client):
         """Raises EgressError before anything is sent; ResponseError for what came back instead of an answer."""
         deadline = time.monotonic() + self._timeout_s
         request.headers["Accept-Encoding"] = "identity"  # a small body cannot become a huge one
-        line = len(request.method) + len(request.url.raw_path) + len(" ") + len(" HTTP/1.1\r\n\r\n")
-        size = line + sum(len(k) + len(v) + 4 for k, v in request.headers.raw) + len(request.read())
-        call = self._guard.leaving(request.headers.get(TAG, ""), str(request.url), size)
+        call = self._guard.leaving(request.headers.get(TAG, ""), str(request.url), size_of(request))
         response = super().send(request, stream=True, follow_redirects=False)
         try:
             _check(response, call)
@@ -54,6 +52,30 @@ class GuardedClient(httpx2.Client):
             response.close()
             raise
         return response
+
+
+class BatchClient(httpx2.AsyncClient):
+    """The same for the requests of a batch, which must leave when they are due: no limit of connections, no waiting."""
+
+    def __init__(self, batch: Batch, *, key: str, timeout_s: float) -> None:
+        self._batch = batch
+        # a pool that is full would hold requests back: the loop would be closed
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        timeout = httpx2.Timeout(timeout_s, pool=None)
+        super().__init__(
+            limits=limits, timeout=timeout, trust_env=False, headers={"Authorization": f"Bearer {key}"}
+        )  # fmt: skip
+
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **_: Any) -> httpx2.Response:
+        """Raises EgressError before anything is sent."""
+        self._batch.leaving(request.headers.get(TAG, ""), str(request.url), size_of(request))
+        return await super().send(request, stream=stream, follow_redirects=False)
+
+
+def size_of(request: httpx2.Request) -> int:
+    """Bytes on the wire, those of the connection aside."""
+    line = len(request.method) + len(request.url.raw_path) + len(" ") + len(" HTTP/1.1\r\n\r\n")
+    return line + sum(len(k) + len(v) + 4 for k, v in request.headers.raw) + len(request.read())
 
 
 class _Bounded(httpx2.SyncByteStream):

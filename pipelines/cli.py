@@ -32,7 +32,13 @@ app = typer.Typer(
 )
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file; see recipes/.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, logs on stderr.")]
-Replay = Annotated[bool, typer.Option("--replay", help="Only stored answers: opens no socket.")]
+Replay = Annotated[
+    bool,
+    typer.Option(
+        "--replay",
+        help="Only stored answers: asks nobody, and refuses every socket to another machine as --offline does.",
+    ),
+]
 
 
 def _usd(text: str) -> Decimal:
@@ -213,7 +219,7 @@ def settings() -> None:
 def _stage(name: str, path: Path, **how: Any) -> Any:
     from pipelines import stages
 
-    if not how.get("offline"):
+    if not (how.get("offline") or how.get("replay")):
         return stages.run(name, _load(path), stages.How(path, **how))
     from pipelines import egress
 
@@ -222,14 +228,26 @@ def _stage(name: str, path: Path, **how: Any) -> Any:
         return stages.run(name, loaded, chosen)
 
 
-def _dry_run(path: Path, as_json: bool, **how: Any) -> None:
-    """Say what the evaluation's API arm would be sent, and what it may cost."""
+def _dry_run(verb: str, path: Path, as_json: bool, **how: Any) -> None:
+    """Say what teacher, API arm, judge and load test would be sent, and what it may cost."""
     from pipelines import evaluate as evaluation
-    from pipelines import stages
+    from pipelines import prepare as preparation
+    from pipelines import stages, tracking
 
-    plans = evaluation.dry_run(_load(path), stages.How(path, **how))
-    lines = [str(p) for p in plans] or ["nothing would leave this machine: no arm asks an API"]
-    _say({"plans": [p.as_dict() for p in plans], "sent": False}, [*lines, "dry run: nothing was sent"], as_json)
+    loaded, plans = _load(path), []
+    if verb in ("prepare", "run"):
+        plans += preparation.dry_run(loaded)
+    if verb == "evaluate" or (verb == "run" and preparation.is_done(loaded)):
+        plans += evaluation.dry_run(loaded, stages.How(path, **how))
+    elif verb == "run":
+        plans += evaluation.would_ask(loaded)
+    lines, store = [str(p) for p in plans], tracking.elsewhere(loaded)
+    if store is not None:
+        lines.append(f"MLflow at {store}: the recipe, settings, metrics, ids of items with their scores, the adapter")
+    leaves = store is not None or any(p.leaves for p in plans)
+    lines += [] if leaves else ["nothing would leave this machine"]
+    result = {"plans": [p.as_dict() for p in plans], "tracking": store, "leaves": leaves, "sent": False}
+    _say(result, [*lines, "dry run: nothing was sent"], as_json)
 
 
 def _report(outcome: Any, lines: list[str], as_json: bool) -> None:
@@ -243,11 +261,19 @@ def _report(outcome: Any, lines: list[str], as_json: bool) -> None:
 
 @app.command()
 def prepare(
-    recipe: RecipePath, offline: Offline = False, budget_usd: Budget = None, yes: Yes = False, json_: Json = False
+    recipe: RecipePath,
+    offline: Offline = False,
+    dry_run: DryRun = False,
+    budget_usd: Budget = None,
+    yes: Yes = False,
+    json_: Json = False,
 ) -> None:
     """Documents and tickets to the dataset."""
     from pipelines import report_lines
 
+    if dry_run:
+        _dry_run("prepare", recipe, json_)
+        return
     outcome = _stage("prepare", recipe, offline=offline, budget_usd=budget_usd, yes=yes)
     _report(outcome, [*report_lines.prepared(outcome.manifest), f"next: freehold train {recipe}"], json_)
 
@@ -275,7 +301,7 @@ def evaluate(
     from pipelines import report_lines
 
     if dry_run:
-        _dry_run(recipe, json_, replay=replay)
+        _dry_run("evaluate", recipe, json_, replay=replay)
         return
     outcome = _stage("evaluate", recipe, replay=replay, offline=offline, budget_usd=budget_usd, yes=yes)
     _report(outcome, [*report_lines.evaluated(outcome.folder), f"next: freehold decide {recipe}"], json_)
@@ -329,7 +355,7 @@ def run(
 ) -> None:
     """All stages up to the decision; finished ones are kept."""
     if dry_run:
-        _dry_run(recipe, json_, replay=replay)
+        _dry_run("run", recipe, json_, replay=replay)
         return
     how = {"replay": replay, "offline": offline, "budget_usd": budget_usd, "yes": yes}
     _run(recipe, promote=promote, override=None, as_json=json_, **how)

@@ -7,11 +7,12 @@ loopback need no word; what a gateway there does with them is its own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from functools import partial
+from operator import mul
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,8 +20,8 @@ from urllib.parse import urlsplit
 from data_prep.records import ChatMessage, UserError
 from evaluation import offline
 from evaluation.egress import Guard, Policy, kinds_in
-from evaluation.providers.openai_compatible import LABEL_TOKENS
-from evaluation.results import Item
+from evaluation.providers.openai_compatible import LABEL_TOKENS, LOST
+from evaluation.results import Answer, Item
 from pipelines import stages
 from pipelines.recipe import Recipe
 from pipelines.stages import How
@@ -55,47 +56,111 @@ def guard(recipe: Recipe, how: How, *, inside: bool = False) -> Iterator[Guard]:
         made.close()
 
 
+def is_here(url: str) -> bool:
+    """Does this address stay on this machine?"""
+    return offline.is_loopback(urlsplit(url).hostname or "")
+
+
+def kept_back(answers: Iterable[Answer]) -> dict[str, str]:
+    """Item → why it was not sent, of those that were not."""
+    return {a.item: a.error for a in answers if a.error and a.error.partition(":")[0].endswith("_not_sent")}
+
+
+def known(recipe: Recipe, answers: Mapping[str, Answer], asked: Asked, *, replay: bool) -> set[str]:
+    """Items that are not asked again: a lost answer is, one that was refused or unreadable is an answer.
+
+    What the policy kept back is asked where it now may leave.
+    """
+    rules, kept, found = policy(recipe), kept_back(answers.values()), set()
+    for item, prompt in asked:
+        answer = answers.get(item.id)
+        if answer is None or answer.error in LOST:
+            continue
+        if item.id not in kept or replay or rules.reason_to_keep_back(item, kinds_in(prompt)) is not None:
+            found.add(item.id)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What asking would send and cost. usd None: nothing here has a price."""
+    """What asking would send and cost. usd None: nothing here has a price; a number that is None is not known yet.
+
+    at_most: the numbers are bounds. requests None: without a bound, and the other numbers are of one round over the items.
+    """
 
     who: str
     destination: str
     model: str
-    items: int
-    answered_before: int
-    kept_back: dict[str, int]
-    prompt_tokens: int
-    counted_by: str
-    most_answer_tokens: int
-    usd: Decimal | None
-    bytes: int
-    kinds: dict[str, int]
+    items: int | None
+    answered_before: int = 0
+    kept_back: dict[str, int] = field(default_factory=dict)
+    prompt_tokens: int | None = None
+    counted_by: str = ""
+    most_answer_tokens: int = 0
+    usd: Decimal | None = None
+    bytes: int | None = None
+    kinds: dict[str, int] = field(default_factory=dict)
+    requests: int | None = None
+    at_most: bool = False
+    note: str = ""
 
     def __str__(self) -> str:
         """One line for a person."""
-        money = f"at most {self.usd:.4f} USD without retries" if self.usd is not None else "no list price"
+        note, most = f"; {self.note}" if self.note else "", "at most " if self.at_most else ""
+        where = f"to {self.model} at {self.destination}"
+        if self.items is None:
+            return f"{self.who}: {where}{note}"
+        if self.bytes is None or self.prompt_tokens is None:
+            told = f"{self.most_answer_tokens:,} answer tokens at most, {self._money()}"
+            return f"{self.who}: {most}{self.items} items {where}, {told}{note}"
         kept = ", ".join(f"{n} {reason}" for reason, n in self.kept_back.items()) or "none kept back"
         kinds = ", ".join(f"{n} {kind}" for kind, n in self.kinds.items()) or "no personal data found"
+        again = f"{most}{self.requests:,} requests, " if self.requests not in (None, self.items) else ""
         return (
-            f"{self.who}: {self.items} items to {self.model} at {self.destination}, {self.bytes:,} bytes,"
-            f" {self.prompt_tokens:,} prompt tokens ({self.counted_by}) and {self.most_answer_tokens:,} answer tokens at most,"
-            f" {money}; {kinds} in them; {self.answered_before} answered before, {kept}"
+            f"{self.who}: {most}{self.items} items {where}, {again}{most}{self.bytes:,} bytes,"
+            f" {most}{self.prompt_tokens:,} prompt tokens ({self.counted_by}) and {self.most_answer_tokens:,} answer tokens at most,"
+            f" {self._money()}; {kinds} in them; {self.answered_before} answered before, {kept}{note}"
         )
+
+    def _money(self) -> str:
+        if self.usd is None:
+            return "no list price"
+        if self.requests is None:
+            return f"{self.usd:.4f} USD a round, and only --budget-usd bounds the rounds"
+        return f"at most {self.usd:.4f} USD without retries"
+
+    @property
+    def leaves(self) -> bool:
+        """Would anything go to another machine, or is that not known yet?"""
+        return self.items != 0 and not is_here(self.destination)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "usd": str(self.usd) if self.usd is not None else None}
 
 
 def plan(
-    recipe: Recipe, who: str, destination: str, model: str, asked: Asked, known: set[str], prices: PriceList, limit: int,
-    *, thinking: int = 0,
-) -> Plan:  # fmt: skip
-    """What putting these questions would mean. limit: the longest free answer, thinking: what may come before it, in tokens."""
+    recipe: Recipe,
+    who: str,
+    destination: str,
+    model: str,
+    asked: Asked,
+    known: set[str],
+    prices: PriceList,
+    limit: int,
+    *,
+    unseen: Mapping[str, int] | None = None,
+    rounds: Callable[[Item], int] = lambda _: 1,
+    thinking: int = 0,
+) -> Plan:
+    """What putting these questions would mean. limit: the longest free answer, in tokens.
+
+    unseen: item → tokens of its prompt that are not written yet, at most. rounds: how often an item is asked, at most.
+    thinking: tokens that may come before each answer.
+    """
     count, counted_by = token_counter(recipe)
     kept_back: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
-    tokens, answers = [], []
+    tokens, answers, times = [], [], []
     size = 0
     rules = policy(recipe)
     for item, prompt in asked:
@@ -107,17 +172,20 @@ def plan(
             kept_back[reason.partition(":")[0]] += 1
             continue
         kinds.update(found)
-        size += sum(len(m["content"].encode()) for m in prompt)
-        tokens.append(sum(count(m["content"]) for m in prompt))
+        more = (unseen or {}).get(item.id, 0)
+        times.append(rounds(item))
+        size += times[-1] * (sum(len(m["content"].encode()) for m in prompt) + more * CHARACTERS_A_TOKEN)
+        tokens.append(sum(count(m["content"]) for m in prompt) + more)
         answers.append((LABEL_TOKENS if item.choices else limit) + thinking)
     each = [
         prices.usd(SimpleNamespace(prompt_tokens=t, completion_tokens=a)) for t, a in zip(tokens, answers, strict=True)
     ]
-    priced = [usd for usd in each if usd is not None]
+    priced = [n * usd for n, usd in zip(times, each, strict=True) if usd is not None]
     usd = sum(priced, Decimal(0)) if prices.provider is not None else None
+    prompt_tokens, answer_tokens = (sum(map(mul, times, of_each)) for of_each in (tokens, answers))
     return Plan(
         who, destination, model, len(tokens), sum(i.id in known for i, _ in asked), dict(sorted(kept_back.items())),
-        sum(tokens), counted_by, sum(answers), usd, size, dict(sorted(kinds.items())),
+        prompt_tokens, counted_by, answer_tokens, usd, size, dict(sorted(kinds.items())), sum(times),
     )  # fmt: skip
 
 
@@ -139,7 +207,7 @@ def _tokens(tokenizer: Any, text: str) -> int:
 def agree(made: Plan, recipe: Recipe, how: How) -> None:
     """Tell the plan, and stop before anything is sent that nobody agreed to. Raises UserError."""
     how.on_event(f"plan: {made}")
-    if not made.items or offline.is_loopback(urlsplit(made.destination).hostname or ""):
+    if not made.items or is_here(made.destination):
         return
     policy(recipe).check(made.destination)
     if how.offline:
@@ -154,10 +222,13 @@ def agree(made: Plan, recipe: Recipe, how: How) -> None:
 
 @contextmanager
 def offline_proof(recipe: Recipe, how: How) -> Iterator[None]:
-    """With --offline: no socket of this command or its workers reaches another machine, and what tried to is told."""
-    if not how.offline:
+    """With --offline or --replay: no socket of this command or its workers reaches another machine, and what tried to is told."""
+    if not (how.offline or how.replay):
         yield
         return
+    from pipelines import tracking
+
+    tracking.refuse_elsewhere(recipe, "--offline" if how.offline else "--replay")
     log = recipe.run_folder / OFFLINE
     log.unlink(missing_ok=True)
     offline.enforce(log)

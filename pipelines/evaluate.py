@@ -16,7 +16,6 @@ from data_prep.parquet import read_rows, sha256_of
 from data_prep.records import ChatMessage, Row, UserError
 from evaluation import examples, summary
 from evaluation.cost import capacity_of, usd_per_1k_at_full_use
-from evaluation.egress import kinds_in
 from evaluation.providers import openai_compatible, replay
 from evaluation.results import Answer, AnswerFile, Item, items, read_answers
 from pipelines import artifacts, audit, decide, egress, judging, load_test, report_folder, retrieving, stages
@@ -60,14 +59,35 @@ def inputs(recipe: Recipe) -> dict[str, str]:
 
 
 def dry_run(recipe: Recipe, how: How) -> list[egress.Plan]:
-    """What `evaluate` would send and spend on the dataset as it is. Asks nobody and writes nothing."""
-    arms = [arm for arm in recipe.evaluation.arms if recipe.evaluation.endpoint(arm) is not None]
-    if not arms:
+    """What `evaluate` would send and spend on the dataset as it is. Asks nobody and writes nothing.
+
+    Of servers on this machine only a stand-in for the API is told, whose price is that of what it stands for.
+    """
+    if not would_ask(recipe):
         return []
     artifacts.need(stages.folder(recipe, "prepare"), "prepare")
+    last, adapter = (artifacts.read_manifest(stages.folder(recipe, s)) for s in ("evaluate", "train"))
     with TemporaryDirectory() as scratch:
         session = _Session(recipe, Path(scratch), how)
-        return [session.plan_of(arm) for arm in arms]
+        plans = [session.plan_of(arm) for arm in recipe.evaluation.arms if recipe.evaluation.endpoint(arm) is not None]
+        if last is None or adapter is None or last.inputs != inputs(recipe):
+            plans += judging.plans(recipe, session.items, session.leaned())
+            plans += load_test.plans(recipe, session._asked)
+    return plans
+
+
+def would_ask(recipe: Recipe) -> list[egress.Plan]:
+    """Whom `evaluate` would ask, where there is no dataset yet to tell what."""
+    settings, found = recipe.evaluation, list[tuple[str, str, str]]()
+    arms = {f"evaluate: arm {arm}": api for arm in settings.arms if (api := settings.endpoint(arm)) is not None}
+    found += [(who, *_whom(api)) for who, api in arms.items()]
+    if settings.judge is not None and settings.judge.base_url is not None:
+        found.append((judging.WHO, settings.judge.base_url, recipe.judge_model))
+    for server in settings.load.servers if settings.load is not None else ():
+        if server.base_url is not None:
+            found.append((load_test.who(server), server.base_url, server.model or ""))
+    note = "how much is known once the dataset is there"
+    return [egress.Plan(*whom, None, note=note) for whom in found if whom[0] in arms or not egress.is_here(whom[1])]
 
 
 def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
@@ -83,7 +103,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     scored = summary.scores(session.items, found, recipe.evaluation.arms, shown)
     view = summary.View.of(session.items, found.values(), scored)
     decide.look(recipe, view)
-    judged = judging.measure(recipe, out, view, session.base, how)
+    judged = judging.measure(recipe, out, view, session.base, how, session.leaned())
     loaded = load_test.measure(recipe, out, session._asked, found, session.base, how)
     report_folder.write(
         out,
@@ -92,7 +112,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         arms=recipe.evaluation.arms,
         candidate=recipe.decision.candidate,
         receipts=[
-            *(r for r in session.receipts if r.get("purpose") not in (judging.PURPOSE, load_test.PURPOSE)),
+            *(r for r in session.receipts if not r.get("purpose", "").startswith((judging.PURPOSE, load_test.PURPOSE))),
             *judged.receipts,
             *loaded,
         ],
@@ -189,19 +209,7 @@ class _Session:
                 self.receipts.append({**guard.about(self._purpose(arm)).receipt(), "stand_in": api.is_stand_in})
 
     def known(self, answers: dict[str, Answer], asked: Asked) -> set[str]:
-        """Items that are not asked again: a lost answer is, one that was refused or unreadable is an answer.
-
-        What the policy kept back is asked where it now may leave.
-        """
-        rules, found = egress.policy(self.recipe), set()
-        for item, prompt in asked:
-            answer = answers.get(item.id)
-            if answer is None or answer.error in openai_compatible.LOST:
-                continue
-            was_kept = answer.error is not None and answer.error.partition(":")[0].endswith("_not_sent")
-            if not was_kept or self.how.replay or rules.reason_to_keep_back(item, kinds_in(prompt)) is not None:
-                found.add(item.id)
-        return found
+        return egress.known(self.recipe, answers, asked, replay=self.how.replay)
 
     def ask_dev(self) -> str | None:
         """The tuned model's labels on dev, from which the routing threshold is chosen; kept in dev.jsonl. Their key, or None.
@@ -271,6 +279,7 @@ class _Session:
             finally:
                 # the ledger holds earlier commands as well; it takes the place of what they said of this purpose
                 others = [r for r in self.receipts if r.get("purpose") != purpose]
+                guard.about(purpose).kept_back.update(egress.kept_back(file.answers.values()))
                 self.receipts = [*others, {**guard.about(purpose).receipt(), "stand_in": api.is_stand_in}]
 
     def plan_of(self, arm: str) -> egress.Plan:
@@ -285,7 +294,7 @@ class _Session:
         return self.plan(arm, api, asked, known)
 
     def plan(self, arm: str, api: Api, asked: Asked, known: set[str]) -> egress.Plan:
-        where, model = _base_url(api) or "http://localhost", api.model or "the untuned base model (stand-in)"
+        where, model = _whom(api)
         limit, who = self.recipe.evaluation.max_new_tokens, f"evaluate: arm {arm}"
         prices = _prices(api)
         return egress.plan(self.recipe, who, where, model, asked, known, prices, limit, thinking=api.thinking_tokens)
@@ -326,21 +335,39 @@ class _Session:
         with serve(self.base().folder, self.out / "raw" / "stand-in.log") as served:
             yield replace(common, base_url=served.base_url, model=served.model, key="none")
 
-    def _asked(self, arm: str) -> Asked:
-        settings = self.recipe.evaluation
+    def _asked(self, arm: str, outside: bool = False) -> Asked:
+        """What an arm is asked. outside: with what may be shown on another machine; the API's is, also where a stand-in answers."""
+        shown, told = self._examples(arm, outside), self.documents.shown(arm, outside)
+        return [(i, examples.with_examples(told[i.id].prompt, shown[i.task])) for i in self.items]
+
+    def _examples(self, arm: str, outside: bool) -> dict[str, list[Row]]:
+        """Task → the worked examples of an arm."""
+        settings, train = self.recipe.evaluation, self.train
         api = settings.endpoint(arm)
+        if outside or api is not None:
+            rules = egress.policy(self.recipe)
+            train = [r for r in train if rules.lets_out(r.sensitivity)]
         number = api.examples if api is not None else settings.few_shot_examples if arm == "few_shot" else 0
-        shown = {
+        return {
             item.task: examples.choose(
-                self.train,
+                train,
                 item.task,
                 number=number if item.choices else min(number, settings.few_shot_replies),
                 seed=self.recipe.seed,
             )
             for item in {i.task: i for i in self.items}.values()
         }
-        told = self.documents.shown(arm)
-        return [(i, examples.with_examples(told[i.id].prompt, shown[i.task])) for i in self.items]
+
+    def leaned(self) -> set[tuple[str, str]]:
+        """(arm, item) whose answer was given in view of a worked example or a passage that must not leave: nor must the answer."""
+        rules, found = egress.policy(self.recipe), set[tuple[str, str]]()
+        for arm in self.recipe.evaluation.arms:
+            shown, told = self._examples(arm, outside=False), self.documents.shown(arm)
+            for i in self.items:
+                beside = {r.sensitivity for r in shown[i.task]} | {p.sensitivity for p in told[i.id].passages}
+                if not all(map(rules.lets_out, beside)):
+                    found.add((arm, i.id))
+        return found
 
     def _key(self, arm: str, asked: Asked) -> str:
         """What an arm's answers depend on: answers with the same key can be used again."""
@@ -436,6 +463,10 @@ def _prices(api: Api) -> PriceList:
 
     price = api.price_as
     return price_list(price.provider if price else None, price.model if price else None)
+
+
+def _whom(api: Api) -> tuple[str, str]:
+    return _base_url(api) or "http://localhost", api.model or "the untuned base model (stand-in)"
 
 
 def _base_url(api: Api) -> str | None:

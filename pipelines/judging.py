@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from data_prep.records import UserError
-from evaluation import judge, offline
-from evaluation.results import Answer, AnswerFile
+from evaluation import judge
+from evaluation.results import Answer, AnswerFile, Item
 from evaluation.summary import View
 from pipelines import artifacts, egress, stages
 from pipelines.progress import progress
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from evaluation.providers.openai_compatible import Endpoint
 
 REPLIES, JUDGEMENTS = "judge.jsonl", "judgements.jsonl"
-PURPOSE = "judge"
+PURPOSE, WHO = "judge", "evaluate: judge"
 UNANSWERED_LIMIT = 10  # comparisons in a row without a reply, retries included: the server is down
 # what decides how the judge is asked and what its numbers must show, not what it says
 NOT_ASKED_FOR = (
@@ -59,14 +58,18 @@ def settings(recipe: Recipe) -> dict[str, Any] | None:
     }
 
 
-def measure(recipe: Recipe, out: Path, view: View, base_folder: Any, how: How) -> Judged:
-    """Ask the judge about the items of `view`, fill the two files, and say who judged. base_folder: gives the base model."""
+def measure(
+    recipe: Recipe, out: Path, view: View, base_folder: Any, how: How, leaned: Collection[tuple[str, str]]
+) -> Judged:
+    """Ask the judge about the items of `view`, fill the two files, and say who judged. base_folder: gives the base model.
+
+    leaned: (arm, item) whose answer was given in view of what must not leave; a judge on another machine does not see it.
+    """
     chosen = recipe.evaluation.judge
     if chosen is None:
         return Judged()
     candidate, baseline = recipe.decision.candidate, recipe.decision.baseline
-    compared = judge.comparisons(view, candidate, baseline, max_items=chosen.max_items, seed=recipe.seed)
-    compared += judge.padded(compared, number=chosen.padded_probes, seed=recipe.seed)
+    compared = _compared(recipe, chosen, view, leaned)
     asking = _Asking(recipe, chosen, out, base_folder, how)
     asked = judge.questions(compared, max_chars=chosen.max_chars, is_local=asking.is_local)
     replies = asking.ask(asked)
@@ -74,13 +77,45 @@ def measure(recipe: Recipe, out: Path, view: View, base_folder: Any, how: How) -
     lines = "".join(json.dumps(j.as_dict(), ensure_ascii=False) + "\n" for j in judged)
     artifacts.write_text(out / JUDGEMENTS, lines)
     unread = sum(j.score is None for j in judged)
-    how.on_event(f"evaluate: judge: {len(judged)} comparisons, {unread} without a verdict in both orders")
+    kept_back = sum(any(r.endswith("_not_sent") for r in j.reasons) for j in judged)
+    how.on_event(
+        f"evaluate: judge: {len(judged)} comparisons, {unread} without a verdict in both orders"
+        + (f", {kept_back} of them because they must stay in the house" if kept_back else "")
+    )
     facts = {
         "key": asking.key, "model": recipe.judge_model, "destination": chosen.base_url or "loopback",
         "own_family": sorted(recipe.judged_by_its_own), "candidate": candidate, "baseline": baseline,
-        "comparisons": len(judged), "without_verdict": unread,
+        "comparisons": len(judged), "without_verdict": unread, "kept_back": kept_back,
     }  # fmt: skip
     return Judged(facts, asking.receipts)
+
+
+def plans(recipe: Recipe, items: Sequence[Item], leaned: Collection[tuple[str, str]]) -> list[egress.Plan]:
+    """What a judge on another machine would be sent at most: as if both arms answered every item, as long as they may."""
+    chosen = recipe.evaluation.judge
+    if chosen is None or chosen.base_url is None or egress.is_here(chosen.base_url):
+        return []
+    sides = {recipe.decision.candidate: "a", recipe.decision.baseline: "b"}
+    answers = [Answer(i.id, arm, text) for arm, text in sides.items() for i in items]
+    asked, unseen = [], dict[str, int]()
+    for c in _compared(recipe, chosen, View.of(list(items), answers, []), leaned):
+        texts = 2 if c.kind == "pair" else 3  # padding may be the text again
+        both = judge.questions([c], max_chars=chosen.max_chars, is_local=False)
+        unseen |= {item.id: texts * recipe.evaluation.max_new_tokens for item, _ in both}
+        asked += both
+    made = egress.plan(
+        recipe, WHO, chosen.base_url, recipe.judge_model, asked, set(), _prices(chosen), chosen.max_new_tokens,
+        unseen=unseen,
+    )  # fmt: skip
+    note = "two orders a comparison; the answers are counted as long as evaluation.max_new_tokens lets them be"
+    return [replace(made, at_most=True, note=note)]
+
+
+def _compared(recipe: Recipe, chosen: Judge, view: View, leaned: Collection[tuple[str, str]]) -> list[judge.Comparison]:
+    """The pairs of answers and the probes."""
+    arms = recipe.decision.candidate, recipe.decision.baseline
+    pairs = judge.comparisons(view, *arms, max_items=chosen.max_items, seed=recipe.seed, leaned=leaned)
+    return pairs + judge.padded(pairs, number=chosen.padded_probes, seed=recipe.seed)
 
 
 def read(report: Path) -> list[judge.Judgement]:
@@ -101,14 +136,12 @@ class _Asking:
 
     @property
     def is_local(self) -> bool:
-        return self.chosen.base_url is None or offline.is_loopback(urlsplit(self.chosen.base_url).hostname or "")
+        return self.chosen.base_url is None or egress.is_here(self.chosen.base_url)
 
     def ask(self, asked: egress.Asked) -> dict[str, Answer]:
         """Replies by blind id. Raises ApiError where the judge refuses us, is down, or its budget is spent."""
-        from evaluation.providers.openai_compatible import LOST
-
         file = self._file({item.id for item, _ in asked})
-        known = {a.item for a in file.answers.values() if a.error not in LOST}
+        known = egress.known(self.recipe, file.answers, asked, replay=self.how.replay)
         left = [(item, prompt) for item, prompt in asked if item.id not in known]
         try:
             if left and self.how.replay:
@@ -119,7 +152,7 @@ class _Asking:
                 with progress("evaluate: judge", len(asked)) as update:
                     self._answer(left, file, update)
             elif not self.is_local:
-                self._note_receipt()
+                self._note_receipt(file)
         finally:
             file.close()
         return dict(file.answers)
@@ -154,11 +187,11 @@ class _Asking:
                     f" ({answer.error}). The replies so far are kept; run the same command to go on."
                 )
 
-        prices = self._prices()
+        prices = _prices(self.chosen)
         money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
         where = self.chosen.base_url or "http://localhost"
         limit = self.chosen.max_new_tokens
-        plan = egress.plan(self.recipe, "evaluate: judge", where, self.recipe.judge_model, left, set(), prices, limit)
+        plan = egress.plan(self.recipe, WHO, where, self.recipe.judge_model, left, set(), prices, limit)
         self._key()
         egress.agree(plan, self.recipe, self.how)
         try:
@@ -168,19 +201,14 @@ class _Asking:
                     purpose=PURPOSE, already_spent_usd=sum(money, Decimal(0)),
                 )  # fmt: skip
         finally:
-            self._note_receipt()
+            self._note_receipt(file)
 
-    def _note_receipt(self) -> None:
-        """From the ledger, which holds earlier commands as well."""
+    def _note_receipt(self, file: AnswerFile) -> None:
+        """From the ledger, which holds earlier commands as well; what was not sent is in the file of replies."""
         with egress.guard(self.recipe, self.how) as guard:
+            guard.about(PURPOSE).kept_back.update(egress.kept_back(file.answers.values()))
             receipt = guard.about(PURPOSE).receipt()
         self.receipts = [{**receipt, "stand_in": self.is_local}] if receipt["requests"] or receipt["kept_back"] else []
-
-    def _prices(self) -> PriceList:
-        from evaluation.prices import price_list
-
-        price = self.chosen.price_as
-        return price_list(price.provider if price else None, price.model if price else None)
 
     @contextmanager
     def _endpoint(self) -> Iterator[Endpoint]:
@@ -206,6 +234,13 @@ class _Asking:
                 f"{self.chosen.api_key_env} is not set; evaluation.judge.api_key_env names it as the variable with the key."
             )
         return key or "none"
+
+
+def _prices(chosen: Judge) -> PriceList:
+    from evaluation.prices import price_list
+
+    price = chosen.price_as
+    return price_list(price.provider if price else None, price.model if price else None)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 capacity.json holds a row a server and task: requests a second inside the service level, percentiles at every rate tried, the
 service level, seconds, seed and machine. Rows are kept as they are measured, and taken from the last report where prompts,
-lengths and settings are the same: a measurement takes minutes.
+lengths and settings are the same: a measurement takes minutes. Every request is in the run folder's ledger, as everywhere
+also where the server is on this machine.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ from __future__ import annotations
 import json
 import os
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from data_prep.records import UserError
-from evaluation import load, offline
-from evaluation.egress import Egress, kinds_in
+from evaluation import load
+from evaluation.egress import BudgetError, Guard, kinds_in
 from evaluation.latency import Run, Slo
-from evaluation.load import Plan, Question, Sent, Server
-from evaluation.prices import price_list
+from evaluation.load import Plan, Question, Server
+from evaluation.prices import PriceList, price_list
 from evaluation.results import Answer
 from pipelines import artifacts, egress, stages
 from pipelines.recipe import Load, LoadServer, Recipe
@@ -39,36 +41,62 @@ Answers = Mapping[tuple[str, str], Answer]  # by arm and item
 def measure(
     recipe: Recipe,
     out: Path,
-    asked: Callable[[str], egress.Asked],
+    asked: Callable[[str, bool], egress.Asked],
     answers: Answers,
     base: Callable[[], Base],
     how: How,
 ) -> list[dict[str, Any]]:
-    """Write capacity.json where the recipe asks for a load test. Returns receipts of what was sent, the last report's included."""
+    """Write capacity.json where the recipe asks for a load test. Returns receipts of what was sent, the last report's included.
+
+    asked: what an arm is asked, and True where that goes to another machine, which must not see all that an arm here does.
+    """
     settings = recipe.evaluation.load
     if settings is None:
         return []
     draft, last = out / "raw" / CAPACITY, stages.folder(recipe, "evaluate")
     known = {row["key"]: row for path in (last / CAPACITY, draft) for row in read(path)}
     rows: list[dict[str, Any]] = []
-    receipts = [r for r in read(last / "egress.json") if r.get("purpose") == PURPOSE]
+    receipts = []
     for server in settings.servers:
-        mixes, receipt = _mixes(recipe, settings, server, asked(server.arm), answers)
+        questions = asked(server.arm, not _is_here(server))
+        mixes, kept_back = _mixes(recipe, settings, server, questions, answers)
         keys = {task: _key(settings, server, mix, recipe.seed) for task, mix in mixes.items()}
         missing = [task for task, key in keys.items() if key not in known]
         if missing and how.replay:
             raise UserError(f"{CAPACITY} has no arm {server.arm}, and --replay asks nobody. Run without --replay.")
         if missing:
-            _agree(recipe, server, settings, asked(server.arm), how)
-            with _target(server, base, out, how) as target:
+            if not _is_here(server):
+                mine = {q.item for task in missing for q in mixes[task]}
+                sent = [(i, p) for i, p in questions if i.id in mine]
+                egress.agree(_plan(recipe, settings, server, sent), recipe, how)
+            with (
+                egress.guard(recipe, how, inside=_is_here(server)) as guard,
+                _budgeted(server),
+                _target(server, base, out, guard, how) as target,
+            ):
                 for task in missing:
                     row = _one(settings, target, mixes[task], recipe.seed, how)
                     known[keys[task]] = {"task": task, "arm": server.arm, "key": keys[task], **row, **_where(server)}
                     artifacts.write_text(draft, json.dumps(list(known.values()), indent=1))
-            receipts.append(_receipt(receipt, target))
+        receipts += _receipt(recipe, server, kept_back, how)
         rows += [known[key] for key in keys.values()]
     artifacts.write_text(out / CAPACITY, json.dumps(rows, indent=1))
     return receipts
+
+
+def plans(recipe: Recipe, asked: Callable[[str, bool], egress.Asked]) -> list[egress.Plan]:
+    """What servers on other machines would be sent at most, where every item has an answer whose length can be asked for."""
+    settings = recipe.evaluation.load
+    made = []
+    for server in settings.servers if settings is not None else ():
+        if settings is not None and not _is_here(server):
+            chosen = [(i, p) for i, p in asked(server.arm, True) if not settings.tasks or i.task in settings.tasks]
+            made.append(_plan(recipe, settings, server, chosen))
+    return made
+
+
+def who(server: LoadServer) -> str:
+    return f"evaluate: load of arm {server.arm}"
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -79,31 +107,31 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def _mixes(
     recipe: Recipe, settings: Load, server: LoadServer, asked: egress.Asked, answers: Answers
-) -> tuple[dict[str, list[Question]], Egress]:
-    """Task → its prompts with the measured answer lengths. What must not leave is left out where the server is elsewhere."""
+) -> tuple[dict[str, list[Question]], dict[str, str]]:
+    """Task → its prompts with the measured answer lengths; item → why it is left out, where the server is elsewhere."""
     known = {item.task for item, _ in asked}
     unknown = sorted(set(settings.tasks) - known)
     if unknown:
         raise UserError(f"evaluation.load.tasks has {unknown[0]!r}; the test set has {', '.join(sorted(known))}.")
-    rules, receipt = egress.policy(recipe), Egress(PURPOSE, _url(server))
+    rules, kept_back = egress.policy(recipe), dict[str, str]()
     found: dict[str, list[Question]] = {}
     for item, prompt in asked:
         if settings.tasks and item.task not in settings.tasks:
             continue
-        reason = None if _is_here(server) else rules.reason_to_keep_back(item, kinds_in(prompt))
+        kinds = kinds_in(prompt)
+        reason = None if _is_here(server) else rules.reason_to_keep_back(item, kinds)
         answer = answers.get((server.arm, item.id))
         if reason is not None:
-            receipt.kept_back[item.id] = reason
+            kept_back[item.id] = reason
         elif answer is not None and answer.completion_tokens:
-            found.setdefault(item.task, []).append(Question(prompt, answer.completion_tokens))
-            receipt.rows.add(item.id)
+            found.setdefault(item.task, []).append(Question(prompt, answer.completion_tokens, item.id, kinds))
     for task in settings.tasks or sorted(known):
         if task not in found:
             raise UserError(
                 f"evaluation.load: arm {server.arm} has no answer of task {task} whose tokens were counted and whose prompt may"
                 f" go to {_url(server)}, so its load is not known. Leave {task} out of evaluation.load.tasks."
             )
-    return dict(sorted(found.items())), receipt
+    return dict(sorted(found.items())), kept_back
 
 
 def _url(server: LoadServer) -> str:
@@ -111,49 +139,74 @@ def _url(server: LoadServer) -> str:
 
 
 def _is_here(server: LoadServer) -> bool:
-    return offline.is_loopback(urlsplit(_url(server)).hostname or "")
+    return egress.is_here(_url(server))
 
 
 def _key(settings: Load, server: LoadServer, mix: list[Question], seed: int) -> str:
     how = settings.model_dump(mode="json", exclude={"servers", "tasks"})
     asked = [(q.messages, q.tokens) for q in mix]
-    return artifacts.digest([how, server.model_dump(mode="json"), asked, seed])
+    return artifacts.digest([how, server.model_dump(mode="json", exclude={"price_as"}), asked, seed])
 
 
-def _agree(recipe: Recipe, server: LoadServer, settings: Load, asked: egress.Asked, how: How) -> None:
-    """Tell what a server elsewhere would be sent, and ask for leave."""
-    if _is_here(server):
-        return
-    chosen = [(i, p) for i, p in asked if not settings.tasks or i.task in settings.tasks]
-    prices = price_list(None, None)
-    limit = recipe.evaluation.max_new_tokens
-    who = f"evaluate: load of arm {server.arm}, again and again"
-    egress.agree(egress.plan(recipe, who, _url(server), server.model or "", chosen, set(), prices, limit), recipe, how)
+def _plan(recipe: Recipe, settings: Load, server: LoadServer, asked: egress.Asked) -> egress.Plan:
+    """What a server would be sent at most by these items' load."""
+    rules = egress.policy(recipe)
+    sent = Counter(i.task for i, p in asked if rules.reason_to_keep_back(i, kinds_in(p)) is None)
+    most = load.most_requests(_load_plan(settings, recipe.seed), timeout_s=server.timeout_s)
+    made = egress.plan(
+        recipe, who(server), _url(server), server.model or "", asked, set(), _prices(server),
+        recipe.evaluation.max_new_tokens, rounds=lambda i: -(-(most or 1) // sent[i.task]),
+    )  # fmt: skip
+    if most is None:
+        rounds = (
+            f"again and again, as fast as the service level lets it, for up to {settings.max_minutes:g} minutes a task"
+        )
+        return replace(made, requests=None, note=f"{rounds}; bytes, tokens and money are of one round")
+    return replace(made, requests=most * len(sent), at_most=True, note="and probes of one token between the runs")
+
+
+def _prices(server: LoadServer) -> PriceList:
+    price = server.price_as
+    try:
+        return price_list(price.provider if price else None, price.model if price else None)
+    except UserError as e:
+        raise type(e)(str(e).replace("evaluation.api.", "evaluation.load.servers.")) from e
 
 
 @contextmanager
-def _target(server: LoadServer, base: Callable[[], Base], out: Path, how: How) -> Iterator[Server]:
+def _budgeted(server: LoadServer) -> Iterator[None]:
+    try:
+        yield
+    except BudgetError as e:
+        raise UserError(
+            f"load of arm {server.arm}: {e}, and the next run might cost more than is left. The tasks measured so far are"
+            " kept; raise --budget-usd, or lower evaluation.load.seconds, and run the same command to go on."
+        ) from e
+
+
+@contextmanager
+def _target(server: LoadServer, base: Callable[[], Base], out: Path, guard: Guard, how: How) -> Iterator[Server]:
+    purpose = _purpose(server)
     if server.base_url is not None:
         key = os.environ.get(server.api_key_env, "") if server.api_key_env else "none"
         if not key:
             raise UserError(
                 f"{server.api_key_env} is not set; evaluation.load.servers names it as the variable with the key."
             )
-        yield Server(server.base_url.rstrip("/"), server.model or "", key, server.timeout_s, server.pin_lengths, Sent())
+        yield Server(
+            server.base_url.rstrip("/"), server.model or "", key, server.timeout_s, server.pin_lengths, guard, purpose,
+            _prices(server),
+        )  # fmt: skip
         return
     from pipelines.serving.loopback import serve
 
     how.on_event(f"evaluate: load of arm {server.arm} on a STAND-IN: the untuned base model on a loopback server")
     with serve(base().folder, out / "raw" / "load.log") as served:
-        yield Server(served.base_url, served.model, "none", server.timeout_s, False, Sent())
+        yield Server(served.base_url, served.model, "none", server.timeout_s, False, guard, purpose)
 
 
 def _one(settings: Load, target: Server, mix: list[Question], seed: int, how: How) -> dict[str, Any]:
-    slo = Slo(**settings.p95.model_dump())
-    plan = Plan(
-        seconds=settings.seconds, warm_up_s=settings.warm_up_s, seed=seed, rates=settings.rates, repeats=settings.repeats,
-        precision=settings.precision, max_minutes=settings.max_minutes, max_late_ms=settings.max_late_ms,
-    )  # fmt: skip
+    slo, plan = Slo(**settings.p95.model_dump()), _load_plan(settings, seed)
 
     def tell(run: Run) -> None:
         failed = sum(t.error is not None for t in run.timings)
@@ -170,6 +223,13 @@ def _one(settings: Load, target: Server, mix: list[Question], seed: int, how: Ho
     return {**load.record(found, idle, slo, plan, mix), "measured": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
+def _load_plan(settings: Load, seed: int) -> Plan:
+    return Plan(
+        seconds=settings.seconds, warm_up_s=settings.warm_up_s, seed=seed, rates=settings.rates, repeats=settings.repeats,
+        precision=settings.precision, max_minutes=settings.max_minutes, max_late_ms=settings.max_late_ms,
+    )  # fmt: skip
+
+
 def _where(server: LoadServer) -> dict[str, Any]:
     return {
         "machine": server.machine,
@@ -179,7 +239,13 @@ def _where(server: LoadServer) -> dict[str, Any]:
     }
 
 
-def _receipt(receipt: Egress, target: Server) -> dict[str, Any]:
-    receipt.requests, receipt.bytes = target.sent.requests, target.sent.bytes
-    host = urlsplit(target.base_url).hostname or ""
-    return {**receipt.receipt(), "stand_in": offline.is_loopback(host)}
+def _purpose(server: LoadServer) -> str:
+    return f"{PURPOSE}: {server.arm}"
+
+
+def _receipt(recipe: Recipe, server: LoadServer, kept_back: dict[str, str], how: How) -> list[dict[str, Any]]:
+    """From the ledger, which holds earlier commands as well; none where nothing was sent or kept back."""
+    with egress.guard(recipe, how) as guard:
+        sent = guard.about(_purpose(server))
+        sent.kept_back.update(kept_back)
+        return [{**sent.receipt(), "stand_in": _is_here(server)}] if sent.requests or kept_back else []

@@ -14,7 +14,7 @@ from data_prep.records import Split, UserError
 from data_prep.sensitivity import Rule
 from data_prep.steps import Settings
 from data_prep.work import Executor, Source
-from pipelines import artifacts, forget, recipe_file, stages, tombstones
+from pipelines import artifacts, egress, forget, recipe_file, stages, teaching, tombstones
 from pipelines.progress import progress_of_steps
 from pipelines.recipe import Recipe
 from pipelines.recipe import Task as TaskSpec
@@ -46,6 +46,18 @@ def inputs(recipe: Recipe) -> dict[str, str]:
             for s in recipe.sources
         },
     }
+
+
+def is_done(recipe: Recipe) -> bool:
+    """Is the dataset there, from these sources and settings?"""
+    done = artifacts.read_manifest(stages.folder(recipe, "prepare"))
+    return done is not None and done.inputs == inputs(recipe)
+
+
+def dry_run(recipe: Recipe) -> list[egress.Plan]:
+    """What `prepare` would send and spend at most. Asks nobody and writes nothing."""
+    made = teaching.plan(recipe)
+    return [] if made is None or is_done(recipe) else [made]
 
 
 def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:

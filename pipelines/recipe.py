@@ -423,6 +423,9 @@ class LoadServer(Section):
     api_key_env: EnvName | None = Field(
         default=None, description="Environment variable with the key, where it needs one"
     )
+    price_as: Price | None = Field(
+        default=None, description="Whose list price applies, where its requests are paid for"
+    )
     machine: str = Field(description="What one replica runs on, as it should stand beside the number")
     pin_lengths: bool = Field(
         default=False, description="The server takes `ignore_eos` (vLLM): every answer gets its measured length"
@@ -536,6 +539,8 @@ class Evaluation(Section):
         for server in self.load.servers if self.load is not None else ():
             if server.arm not in self.arms:
                 raise ValueError(f"load.servers has arm {server.arm!r}, but arms is {list(self.arms)}")
+            if server.arm in self.more_apis:
+                raise ValueError(f"load.servers has arm {server.arm!r}: only servers of your own are put under load")
         return self
 
     def endpoint(self, arm: str) -> Api | None:

@@ -30,7 +30,7 @@ class Documents:
         self._own = leaned_on(dataset, "test")
         used = bool(self._own) or any(self.number(arm) for arm in self._settings.arms)
         self._library = Library(read_documents(dataset) if used else ())
-        self._told: dict[str, dict[str, Shown]] = {}
+        self._told: dict[tuple[str, bool], dict[str, Shown]] = {}
         wanting = [arm for arm in self._settings.arms if self.number(arm)]
         if wanting and not len(self._library):
             raise UserError(
@@ -55,21 +55,21 @@ class Documents:
     def _places(self) -> dict[tuple[str, str], Passage]:
         return {(p.document, p.span.at): p for p in self._library.passages()}
 
-    def shown(self, arm: str) -> dict[str, Shown]:
-        """Item → what the arm is shown, worked examples aside. The API is outside the house, a stand-in for it as well."""
-        if arm not in self._told:
-            number, chars, outside = (
-                self.number(arm),
-                self._settings.passage_chars,
-                self._settings.endpoint(arm) is not None,
-            )
-            self._told[arm] = {
+    def shown(self, arm: str, outside: bool = False) -> dict[str, Shown]:
+        """Item → what the arm is shown, worked examples aside. outside: on another machine, without passages that are local_only.
+
+        An API is outside the house, a stand-in for it as well.
+        """
+        outside = outside or self._settings.endpoint(arm) is not None
+        if (arm, outside) not in self._told:
+            number, chars = self.number(arm), self._settings.passage_chars
+            self._told[arm, outside] = {
                 i.id: retrieval.shown(i, self._index, number=number, max_chars=chars, outside=outside)
                 if number
                 else Shown(i.prompt, retrieval.own_passages(self._own.get(i.id, ()), self._places))
                 for i in self.items
             }
-        return self._told[arm]
+        return self._told[arm, outside]
 
     def by_arm(self, arms: Iterable[str]) -> dict[tuple[str, str], Shown]:
         """(arm, item) → what the arm was shown."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from evaluation.providers.openai_compatible import Endpoint
 
 CHARACTERS_A_TOKEN = 4  # for the plan alone: what is spent is counted from the server's own usage
+WHO = "prepare: teacher"
 UNANSWERED_LIMIT = 10  # questions in a row that stay without an answer, retries included: the server is down
 
 
@@ -46,6 +47,21 @@ def name_of(teacher: Teacher) -> str:
 def is_loopback(url: str) -> bool:
     """Does the address stay on this machine?"""
     return offline.is_loopback(urlsplit(url).hostname or "")
+
+
+def plan(recipe: Recipe) -> egress.Plan | None:
+    """What the teacher would be sent at most, told before the sources are read; None where it is on this machine."""
+    t = recipe.teacher
+    if t is None or t.base_url is None or is_loopback(t.base_url):
+        return None
+    note = (
+        "how long the questions are is known once the sources are read, and is told before anything is sent;"
+        " teacher.budget_usd is the stop"
+    )
+    return egress.Plan(
+        WHO, t.base_url, name_of(t), t.max_questions, most_answer_tokens=t.max_questions * t.max_new_tokens,
+        usd=t.budget_usd if t.price_as is not None else None, requests=t.max_questions, at_most=True, note=note,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +157,7 @@ class Teaching:
         if left and not self._is_local:
             asked = [(i, i.prompt) for i in left]
             where, limit = self.facts["destination"], self.teacher.max_new_tokens
-            plan = egress.plan(
-                self.recipe, "prepare: teacher", where, name_of(self.teacher), asked, set(), self.prices, limit
-            )
+            plan = egress.plan(self.recipe, WHO, where, name_of(self.teacher), asked, set(), self.prices, limit)
             self._key()
             egress.agree(plan, self.recipe, self.how)
         if usd is not None and spent + usd > self.teacher.budget_usd:

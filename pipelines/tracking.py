@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from data_prep.records import UserError
+from evaluation.offline import is_loopback
 from pipelines import artifacts
 from pipelines.recipe import Recipe
 
@@ -42,6 +44,38 @@ def _client(uri: str) -> Any:
 def tracking_uri(recipe: Recipe) -> str:
     """`MLFLOW_TRACKING_URI`, else an SQLite file beside the run folders."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{recipe.run_folder.parent}/mlflow.db"
+
+
+def is_elsewhere(uri: str) -> bool:
+    """Does this store lie on another machine? A file or a database's own socket does not; a name we do not know does."""
+    scheme, colon, _ = uri.partition(":")
+    if not colon:
+        return scheme.startswith("databricks")  # else a folder
+    if scheme in ("file", "sqlite"):
+        return urlsplit(uri).hostname not in (None, "localhost")
+    host = urlsplit(uri).hostname
+    is_database = scheme.partition("+")[0] in ("postgresql", "mysql", "mssql")
+    return not (is_database and host is None) and not is_loopback(host or "")
+
+
+def elsewhere(recipe: Recipe) -> str | None:
+    """The store's address without its password, where it is on another machine."""
+    uri = tracking_uri(recipe)
+    return _without_password(uri) if is_elsewhere(uri) else None
+
+
+def refuse_elsewhere(recipe: Recipe, flag: str) -> None:
+    """Raises UserError where the runs would be recorded on another machine, which `flag` forbids.
+
+    Recording them nowhere instead would leave a result that no run stands behind, and nobody would know.
+    """
+    uri = elsewhere(recipe)
+    if uri is not None:
+        raise UserError(
+            f"MLFLOW_TRACKING_URI is {uri}, on another machine, and {flag} reaches none. Nothing was done."
+            f" Run the command with MLFLOW_TRACKING_URI= (empty; its runs then go to {recipe.run_folder.parent}/mlflow.db),"
+            f" or without {flag}."
+        )
 
 
 @dataclass(slots=True)

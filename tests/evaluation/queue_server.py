@@ -32,6 +32,8 @@ class QueueServer:
     workers: int | None = 1
     faults: Sequence[str | None] = (None,)
     slow_until_s: float = 0.0
+    prompt_tokens: int | None = None  # what it says it read
+    host: str = "127.0.0.1"
     url: str = ""
     free_at: float = 0.0
     count: int = 0
@@ -84,7 +86,8 @@ class QueueServer:
                 end = "length" if n == TOKENS - 1 else None
                 piece = {"choices": [{"index": 0, "delta": {"content": "a\u2028"}, "finish_reason": end}]}
                 chunk(writer, f"data: {json.dumps(piece, ensure_ascii=False)}")
-        chunk(writer, f"data: {json.dumps({'choices': [], 'usage': {'completion_tokens': TOKENS}})}")
+        usage = {"prompt_tokens": self.prompt_tokens, "completion_tokens": TOKENS}
+        chunk(writer, f"data: {json.dumps({'choices': [], 'usage': usage})}")
         chunk(writer, "data: [DONE]")
         writer.write(b"0\r\n\r\n")
         await writer.drain()
@@ -101,8 +104,8 @@ def serving(server: QueueServer) -> Iterator[QueueServer]:
     ready, loop = threading.Event(), asyncio.new_event_loop()
 
     async def main() -> None:
-        listening = await asyncio.start_server(server.handle, "127.0.0.1", 0, backlog=1024)
-        server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+        listening = await asyncio.start_server(server.handle, server.host, 0, backlog=1024)
+        server.url = f"http://{server.host}:{listening.sockets[0].getsockname()[1]}/v1"
         server.began = time.perf_counter()
         ready.set()
         await asyncio.Event().wait()

@@ -487,3 +487,91 @@ def test_offline_refuses_every_way_out_in_this_process_and_in_forked_and_spawned
 )  # fmt: skip
 def test_loopback_is_told_by_the_address_and_not_by_how_it_looks(host: str, is_local: bool) -> None:
     assert offline.is_loopback(host) is is_local
+
+
+# ---- batches: what must leave on time
+
+
+def batch_of(guard: Guard, price: Any = lambda usage: usage) -> Any:
+    return guard.batch("load", model="m", url="http://127.0.0.1:9/v1", rows={"i1": {}, "i2": {"email": 1}}, price=price)
+
+
+def one_of(batch: Any, item: str, *, worst: str = "0.01", size: int = 100) -> Any:
+    call = batch.call(item, {"email": 1} if item == "i2" else {}, Decimal(worst))
+    return batch.leaving(call.tag, "http://127.0.0.1:9/v1/chat/completions", size)
+
+
+def test_a_batch_is_reserved_before_and_every_call_of_it_recorded_after(tmp_path: Path) -> None:
+    ledger = tmp_path / "egress.jsonl"
+    guard = Guard(ledger=ledger, budget_usd=Decimal("0.05"))
+    with batch_of(guard) as batch:
+        batch.reserve(4, most_bytes=800, worst_usd=Decimal("0.04"))
+        before = ledger.read_text()
+        batch.ended(one_of(batch, "i1"), "answered", Decimal("0.002"), may_be_billed=True)
+        batch.ended(one_of(batch, "i2"), "http_500", None, may_be_billed=False)
+        one_of(batch, "i2", size=50)  # under way when the run ends
+        assert ledger.read_text() == before, "nothing is written while requests must leave on time"
+        with pytest.raises(BudgetError, match=r"budget of 0\.05 USD"):
+            batch.reserve(2, most_bytes=1, worst_usd=Decimal("0.02"))
+    guard.close()
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    first, reserved, *calls, last = lines
+    assert (first["rows"], first["kinds"], first["destination"]) == (["i1", "i2"], {"email": 1}, "http://127.0.0.1:9")
+    assert (reserved["requests"], reserved["bytes"], reserved["reserved_usd"]) == (4, 800, "0.04")
+    assert [(c["row"], c["bytes"]) for c in calls if "row" in c] == [("i1", 100), ("i2", 100), ("i2", 50)]
+    assert [(c["status"], c["usd"]) for c in calls if "status" in c] == [
+        ("answered", "0.002"), ("http_500", "0"), ("stopped", "0.01"),
+    ]  # fmt: skip
+    assert last == {"batch": 1, "recorded": 3}
+    again = Guard(ledger=ledger)
+    for found in (guard, again):
+        receipt = found.about("load").receipt()
+        assert (receipt["requests"], receipt["rows"], receipt["bytes"]) == (3, 2, 250)
+        assert (receipt["usd"], receipt["presumed_usd"], receipt["kinds"]) == ("0.012", "0.01", {"email": 2})
+        assert found._whole.spent == Decimal("0.012")
+        assert (found._whole.reserved, found._whole.under_way) == (0, 0)
+    again.close()
+
+
+@pytest.mark.parametrize("recorded", [0, 1, 2])
+def test_a_batch_that_a_kill_left_counts_as_sent_and_paid_once(tmp_path: Path, recorded: int) -> None:
+    ledger = tmp_path / "egress.jsonl"
+    guard = Guard(ledger=ledger)
+    with batch_of(guard) as batch:
+        batch.reserve(4, most_bytes=800, worst_usd=Decimal("0.04"))
+        batch.reserve(1, most_bytes=200, worst_usd=Decimal("0.01"))
+        for name in ("i1", "i2"):
+            batch.ended(one_of(batch, name), "answered", Decimal("0.002"), may_be_billed=True)
+    guard.close()
+    lines = ledger.read_text().splitlines(keepends=True)
+    assert len(lines) == 3 + 4 + 1
+    ledger.write_text("".join(lines[: 3 + 2 * recorded]) + '{"call": 3, "ba')  # torn
+    for _ in range(2):  # counted once, however often it is opened
+        again = Guard(ledger=ledger)
+        receipt = again.about("load").receipt()
+        assert (receipt["requests"], receipt["rows"], receipt["bytes"]) == (5, 2, 1000)
+        assert Decimal(receipt["usd"]) == Decimal("0.05") - recorded * Decimal("0.008")
+        assert receipt["statuses"] == {"no_end": 5 - recorded} | ({"answered": recorded} if recorded else {})
+        with batch_of(again) as following:
+            assert following.number > 1
+        again.close()
+
+
+def test_no_request_leaves_a_batch_without_a_receipt_or_to_a_forbidden_place() -> None:
+    guard = Guard(Policy(destinations=("api.firm.example",)))
+    with batch_of(guard) as batch:
+        with pytest.raises(EgressError, match="all 0 requests"):
+            batch.call("i1", {}, Decimal(0))
+        batch.reserve(2, most_bytes=1, worst_usd=Decimal(0))
+        call = one_of(batch, "i1")
+        for tag in (call.tag, "", "freehold-99"):
+            with pytest.raises(EgressError, match="without a receipt"):
+                batch.leaving(tag, "http://127.0.0.1:9/v1", 10)
+        other = batch.call("i1", {}, Decimal(0))
+        with pytest.raises(EgressError, match=r"not among egress\.destinations"):
+            batch.leaving(other.tag, "https://evil.example/v1", 10)
+    assert guard.about("load").requests == 1
+    with pytest.raises(EgressError, match="not among"), guard.batch(
+        "load", model="m", url="https://evil.example/v1", rows={}, price=lambda _: None
+    ):  # fmt: skip
+        pass

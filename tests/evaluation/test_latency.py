@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import time
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 
 from data_prep.records import ChatMessage, UserError
 from evaluation import latency, load
+from evaluation.egress import Guard
 from evaluation.latency import Capacity, Run, Slo, Timing
 from evaluation.load import LoadError, Plan, Question, Server
 from evaluation.results import Answer, Item
@@ -315,6 +319,46 @@ def test_a_server_that_refuses_everything_is_the_users_mistake() -> None:
         load.capacity(Server(server.url, "other"), MIX, Slo(latency_ms=10.0), plan())
 
 
+@dataclass
+class WatchingServer(QueueServer):
+    """Notes how large the ledger is at every request."""
+
+    ledger: Path = Path()
+    sizes: list[int] = field(default_factory=list)
+
+    async def answer(self, writer: Any) -> bool:
+        self.sizes.append(self.ledger.stat().st_size)
+        return await super().answer(writer)
+
+
+def ledger_of(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Its calls and their ends."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    calls = [x for x in lines if "call" in x]
+    return [c for c in calls if "purpose" in c], [c for c in calls if "status" in c]
+
+
+def test_every_request_has_a_receipt_and_the_ledger_rests_while_they_leave(tmp_path: Path) -> None:
+    ledger = tmp_path / "egress.jsonl"
+    guard = Guard(ledger=ledger)
+    mix = [Question(q.messages, q.tokens, f"i{n}") for n, q in enumerate(MIX)]
+    with serving(WatchingServer(0.3, workers=None, ledger=ledger)) as server:
+        target = Server(server.url, "m", timeout_s=2.0, guard=guard)
+        done = load.measure(target, mix, 40.0, plan=plan(seconds=1.0), repeat=0, slo=LOOSE)
+    guard.close()
+    own = round(40 * 0.3) + 40
+    assert done.whole
+    assert len(set(server.sizes[:own])) == 1, "the run's own requests are reserved before the first of them"
+    calls, ends = ledger_of(ledger)
+    assert len(calls) == len(ends) >= server.count > own, "the load goes on until the last measured answer is there"
+    assert {c["row"] for c in calls} == {q.item for q in mix}
+    statuses = [e["status"] for e in ends]
+    assert set(statuses) == {"answered", "stopped"}, "what was under way at the end is told too"
+    assert statuses.count("answered") >= own
+    sent = sum(len(json.dumps(b)) for b in server.bodies)
+    assert sum(c["bytes"] for c in calls) > sent > 0
+
+
 # ---- the load test of an evaluation
 
 
@@ -345,7 +389,7 @@ def recipe(folder: Path, url: str, **settings: object) -> Recipe:
 
 def measured(made: Recipe, out: Path, how: How, sensitivity: str = "shareable") -> list[dict[str, Any]]:
     (out / "raw").mkdir(parents=True, exist_ok=True)
-    return load_test.measure(made, out, lambda _: asked(sensitivity), ANSWERS, lambda: pytest.fail("no base"), how)
+    return load_test.measure(made, out, lambda *_: asked(sensitivity), ANSWERS, lambda: pytest.fail("no base"), how)
 
 
 def test_capacity_json_has_what_the_cost_model_reads_and_a_replay_asks_nobody(tmp_path: Path) -> None:
@@ -376,6 +420,26 @@ def test_local_only_rows_load_no_server_elsewhere_and_others_only_after_leave(tm
         measured(made, tmp_path / "a", How(tmp_path), "local_only")
     with pytest.raises(UserError, match="Run the same command with --yes"):
         measured(made, tmp_path / "b", How(tmp_path))
+
+
+PRICED = {"provider": "openai", "model": "gpt-4o-mini"}
+
+
+def test_a_load_test_counts_toward_the_budget_of_the_whole_run(tmp_path: Path) -> None:
+    out = tmp_path / "run" / "report"
+    with serving(QueueServer(0.002, workers=None, prompt_tokens=1000)) as server:
+        servers = [{"arm": "base", "base_url": server.url, "model": "m", "machine": "x", "price_as": PRICED}]
+        made = recipe(tmp_path, server.url, servers=servers, tasks=["triage"])
+        with pytest.raises(UserError, match=r"load of arm base: the budget of 0\.004 USD .* raise --budget-usd"):
+            measured(made, out, How(tmp_path, budget_usd=Decimal("0.004")))
+        alone = server.count
+        assert 0 < alone < 40, "what could not be paid for was not begun"
+        (receipt,) = measured(made, out, How(tmp_path, budget_usd=Decimal(1)))
+        assert receipt["requests"] >= server.count > alone + 40
+        answered = receipt["statuses"]["answered"]
+    # 1,000 prompt tokens at 0.15 and 4 answer tokens at 0.60 USD a million; a call cut short at the end counts at its worst
+    assert Decimal(receipt["usd"]) - Decimal(receipt["presumed_usd"]) == answered * Decimal("0.0001524")
+    assert (tmp_path / "run" / "egress.jsonl").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -11,13 +13,16 @@ from typing import Any
 import pytest
 
 from data_prep.records import UserError
+from evaluation import judge
 from evaluation.egress import EgressError
 from evaluation.prices import PriceList, price_list
-from evaluation.results import Item
-from pipelines import egress, recipe_file, stages
-from pipelines.recipe import Recipe
+from evaluation.results import Answer, Item
+from evaluation.summary import View
+from pipelines import egress, judging, recipe_file, stages
+from pipelines.recipe import Judge, Recipe
+from pipelines.tracking import is_elsewhere
 from tests.conftest import Workspace
-from tests.evaluation.test_egress import IBAN, listening
+from tests.evaluation.test_egress import IBAN, listening, own_address
 
 FAR = "https://api.firm.example/v1"
 
@@ -163,3 +168,159 @@ def test_two_apis_are_two_arms_with_prices_of_their_own(copied: Workspace) -> No
     assert usd == {"api": Decimal("0.00027"), "open_model": Decimal("0.0045")}
     decision = json.loads((copied.run_folder / "decision" / "decision.json").read_text())
     assert decision["gates"]["baseline"] == "open_model"
+
+
+@pytest.mark.parametrize(
+    ("uri", "elsewhere"),
+    [
+        ("sqlite:///runs/mlflow.db", False), ("sqlite:////srv/mlflow.db", False), ("runs/mlruns", False), ("/srv/mlruns", False),
+        ("file:///srv/mlruns", False), ("http://127.0.0.1:5000", False), ("http://[::1]:5000", False),
+        ("http://localhost:5000", False), ("postgresql:///mlflow", False), ("postgresql+psycopg2://u:p@localhost/mlflow", False),
+        ("http://mlflow.firm.example", True), ("https://127.0.0.1.firm.example", True), ("postgresql://u:p@db.firm.example/m", True),
+        ("mysql+pymysql://u:p@10.0.0.4/m", True), ("databricks", True), ("databricks://profile", True), ("databricks-uc", True),
+        ("file://fileserver/mlruns", True), ("anything-new://x", True),
+    ],
+)  # fmt: skip
+def test_a_tracking_store_elsewhere_is_told_from_one_here(uri: str, elsewhere: bool) -> None:
+    assert is_elsewhere(uri) is elsewhere
+
+
+@pytest.mark.parametrize("flag", ["--replay", "--offline"])
+def test_replay_and_offline_refuse_a_tracking_server_elsewhere_before_a_byte_is_sent(
+    workspace: Workspace, flag: str
+) -> None:
+    with listening(own_address()) as server:
+        host, port = server.address
+        there = f"http://u:hidden@{host}:{port}"
+        done = workspace.freehold("run", "desk.yaml", flag, MLFLOW_TRACKING_URI=there)
+        assert (done.returncode, server.received) == (2, b""), done.stderr[-2000:]
+    assert (
+        f"MLFLOW_TRACKING_URI is http://u:***@{host}:{port}, on another machine, and {flag} reaches none" in done.stderr
+    )
+    assert "hidden" not in done.stderr
+    assert not (workspace.run_folder / "dataset").exists()
+
+
+def test_replay_refuses_every_socket_to_another_machine_as_offline_does(workspace: Workspace) -> None:
+    with listening(own_address()) as server:
+        program = (
+            "import socket, sys\n"
+            "from pipelines import cli, evaluate\n"
+            f"def run(*_): socket.create_connection({server.address!r}, timeout=2).sendall(b'LEAK')\n"
+            "evaluate.inputs = run\n"  # a stage that wants out
+            "sys.argv = ['freehold', 'evaluate', 'desk.yaml', *sys.argv[1:]]\n"
+            "cli.main()"
+        )
+        for flags, sent in ((["--replay"], b""), ([], b"LEAK")):
+            done = subprocess.run(
+                [sys.executable, "-c", program, *flags],
+                cwd=workspace.folder,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode != 0
+            assert server.received == sent, "without the flag it gets through, so this test can fail"
+            assert ("1 attempts to leave refused" in done.stderr) is bool(flags), done.stderr[-2000:]
+
+
+# ---- --dry-run
+
+
+FAR_JUDGE = (
+    "judge: {base_url: 'http://192.0.2.1/v1', model: arbiter-7b, max_items: 1, padded_probes: 1,"
+    " families: {arbiter-7b: arbiter, tiny: llama}}"
+)
+FAR_LOAD = (
+    "load: {p95: {latency_ms: 100}, rates: [2, 4], seconds: 30, warm_up_s: 5, repeats: 2, servers: ["
+    "{arm: tuned, base_url: 'http://192.0.2.2/v1', model: ours, machine: x, timeout_s: 10},"
+    " {arm: base, base_url: 'http://127.0.0.1:9/v1', model: ours, machine: x}]}"
+)
+
+
+def dry_run(workspace: Workspace, verb: str) -> tuple[dict[str, Any], str]:
+    """What it says as JSON and to a person."""
+    found = [workspace.freehold(verb, "desk.yaml", "--dry-run", *flags) for flags in (["--json"], [])]
+    assert [f.returncode for f in found] == [0, 0], found[0].stderr[-2000:]
+    assert "dry run: nothing was sent" in found[1].stdout
+    return json.loads(found[0].stdout), found[1].stdout
+
+
+def test_a_dry_run_tells_judge_load_test_and_teacher_and_not_that_nothing_leaves(workspace: Workspace) -> None:
+    assert workspace.freehold("prepare", "desk.yaml").returncode == 0
+    text = workspace.recipe.read_text().replace("arms: [base, few_shot, tuned, api]", "arms: [base, few_shot, tuned]")
+    text = text.replace(
+        "  api: {label_mode: systemone, price_as: {provider: openai, model: gpt-4o-mini}, concurrency: 2}\n", ""
+    )
+    workspace.recipe.write_text(text.replace("baseline: api", "baseline: base"))
+    result, told = dry_run(workspace, "evaluate")
+    assert (result["plans"], result["leaves"]) == ([], False)
+    assert "nothing would leave this machine" in told
+    done = workspace.freehold("evaluate", "desk.yaml", "--dry-run", MLFLOW_TRACKING_URI="http://192.0.2.5")
+    assert "MLflow at http://192.0.2.5: the recipe" in done.stdout
+    assert "nothing would leave" not in done.stdout
+
+    workspace.edit("  golden_prompts: 2\n", f"  golden_prompts: 2\n  {FAR_JUDGE}\n  {FAR_LOAD}\n")
+    result, told = dry_run(workspace, "run")
+    judge, load = result["plans"]
+    assert result["leaves"]
+    assert "nothing would leave" not in told
+    # one pair and one probe, each in both orders
+    assert (judge["who"], judge["items"], judge["at_most"], judge["destination"]) == (
+        "evaluate: judge", 4, True, "http://192.0.2.1/v1",
+    )  # fmt: skip
+    assert "evaluate: judge: at most 4 items to arbiter-7b at http://192.0.2.1/v1" in told
+    assert (load["who"], load["destination"], load["at_most"]) == (
+        "evaluate: load of arm tuned",
+        "http://192.0.2.2/v1",
+        True,
+    )
+    own = 2 * (2 * 35 + 4 * 35)  # two runs a rate, warm-up and measured time
+    assert load["requests"] > 2 * own, "two tasks, and what goes on until the last answer has come"
+    assert f"at most {load['requests']:,} requests" in told
+    assert not (workspace.run_folder / "egress.jsonl").exists()
+
+    workspace.edit("rates: [2, 4], ", "")
+    result, told = dry_run(workspace, "evaluate")
+    assert result["plans"][1]["requests"] is None
+    assert "as fast as the service level lets it, for up to 30 minutes a task" in told
+
+
+def test_a_dry_run_before_there_is_a_dataset_names_whom_it_would_ask(workspace: Workspace) -> None:
+    workspace.edit("  golden_prompts: 2\n", f"  golden_prompts: 2\n  {FAR_JUDGE}\n")
+    workspace.edit(
+        "model: {path",
+        "teacher: {base_url: 'http://192.0.2.3/v1', model: t, terms: ours, max_questions: 7}\nmodel: {path",
+    )
+    (only,) = dry_run(workspace, "prepare")[0]["plans"]
+    assert (only["who"], only["items"], only["at_most"], only["usd"]) == ("prepare: teacher", 7, True, None)
+    result, told = dry_run(workspace, "run")
+    assert [(p["who"], p["items"]) for p in result["plans"]] == [
+        ("prepare: teacher", 7), ("evaluate: arm api", None), ("evaluate: judge", None),
+    ]  # fmt: skip
+    assert "prepare: teacher: at most 7 items to t at http://192.0.2.3/v1, 2,800 answer tokens at most" in told
+    assert "evaluate: judge: to arbiter-7b at http://192.0.2.1/v1; how much is known once the dataset is there" in told
+    assert result["leaves"]
+    assert not workspace.run_folder.exists()
+
+
+def test_a_judges_plan_is_never_less_than_what_it_is_then_asked(recipe: Recipe) -> None:
+    far = Judge(base_url=FAR, model="arbiter-7b", families={"arbiter-7b": "arbiter"}, padded_probes=3)
+    evaluation = recipe.evaluation.model_copy(update={"judge": far})
+    made = recipe.model_copy(update={"evaluation": evaluation})
+    prompt: Any = ({"role": "user", "content": "Where is my refund?"},)
+    items = [
+        Item(f"i{n}", "draft", prompt, "x", (), ("language=de",), f"g{n}", "local_only" if n == 4 else "shareable")
+        for n in range(5)
+    ]
+    leaned = {("tuned", "i3")}
+    (plan,) = judging.plans(made, items, leaned)
+    assert plan.items + sum(plan.kept_back.values()) == 2 * (5 + 3)  # type: ignore[operator]
+    assert plan.kept_back["local_only_not_sent"] >= 4
+    longest = recipe.evaluation.max_new_tokens - 1  # a byte is a token at least
+    answers = [Answer(i.id, arm, f"{arm[0]}{'x' * longest}") for arm in ("tuned", "api") for i in items]
+    compared = judging._compared(made, far, View.of(items, answers, []), leaned)
+    asked = judge.questions(compared, max_chars=far.max_chars, is_local=False)
+    really = egress.plan(made, judging.WHO, FAR, "arbiter-7b", asked, set(), price_list("openai", "gpt-4o-mini"), 16)
+    assert really.items == plan.items
+    assert plan.prompt_tokens >= really.prompt_tokens > 0  # type: ignore[operator]
