@@ -67,8 +67,11 @@ def _store(item: dict[str, Any], where: Pointer, store: ThreadStore, tally: Tall
         else:
             _store_comment(_issue_of(item), item, where, store, tally)
     elif number in (None, "") or "title" not in item:
+        comments = len(_list(item.get("comments")))
         tally.seen("other objects")
-        tally.drop(Dropped("other_object", where, ", ".join(sorted(item)[:6])))
+        if comments:
+            tally.seen("messages", comments)
+        tally.drop(Dropped("other_object", where, ", ".join(sorted(item)[:6])), messages=comments)
     else:
         _store_issue(number, item, where, store, tally)
 

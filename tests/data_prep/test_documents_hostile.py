@@ -380,7 +380,7 @@ def test_hostile_file_names_are_plain_text_in_every_pointer(reader: str, tmp_pat
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_links_within_the_folder_are_read_and_links_out_of_it_refused(
+def test_links_within_the_folder_are_read_and_links_out_of_it_or_to_nothing_refused(
     reader: str, tmp_path: Path, tally: Tally
 ) -> None:
     suffix = SUFFIX.get(reader, f".{reader}")
@@ -389,9 +389,13 @@ def test_links_within_the_folder_are_read_and_links_out_of_it_refused(
     content = {"docx": WORD_FILE, "pdf": office.pdf([Sheet(LINE)])}.get(reader, b"<p>text <ac:link></ac:link></p>")
     (folder / f"a{suffix}").write_bytes(content)
     (folder / "sub" / f"b{suffix}").symlink_to(folder / f"a{suffix}")
-    (folder / f"dead{suffix}").symlink_to(folder / "nowhere")
     read(reader, folder, tally)
     assert tally.taken["documents"] == 2
+    dead = folder / f"dead{suffix}"
+    dead.symlink_to(folder / "nowhere")
+    with pytest.raises(SourceError, match=rf"dead{re.escape(suffix)}: is a link to .*nowhere, which is not there"):
+        read(reader, folder, Tally())
+    dead.unlink()
     (tmp_path / f"secret{suffix}").write_bytes(content)
     (folder / "sub" / f"c{suffix}").symlink_to(Path("..") / ".." / f"secret{suffix}")
     with pytest.raises(SourceError, match=rf"c{re.escape(suffix)}: is a link that leads out of"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_prep.records import Person, Record, SourceError, Tally
@@ -324,6 +324,7 @@ ISSUES = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(ISSUES, COMMENTS, COMMENTS)
+@example([{"number": 1, "comments": ["x", None]}], [], [])
 def test_what_goes_in_comes_out_or_is_counted(
     tmp_path_factory: pytest.TempPathFactory, issues: list[Any], comments: list[Any], inside: list[Any]
 ) -> None:
