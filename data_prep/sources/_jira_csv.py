@@ -34,7 +34,7 @@ def rows(
     Raises SourceError where it is no CSV of Jira's, or a service desk's without `assume_public`.
     """
     table = Table(file, name, encoding)
-    header = table.header()
+    header = table.header
     if "Issue key" not in header:
         raise SourceError(f"{file}:1: has no column 'Issue key', so it is not Jira's; it has {header[:12]}.")
     if not assume_public and (found := [h for h in header if any(s in h.lower() for s in SERVICE_DESK_HEADERS)]):

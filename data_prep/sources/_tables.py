@@ -11,7 +11,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -36,7 +36,7 @@ def known_encoding(name: str) -> str:
 Encoding = Annotated[str, AfterValidator(known_encoding)]  # of a reader's option: `check` refuses what is none
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     """A CSV file. name: what pointers call it. delimiter: the header's most frequent one without it.
 
@@ -49,6 +49,7 @@ class Table:
     delimiter: str | None = None
     text: str | None = None
 
+    @cached_property
     def header(self) -> list[str]:
         """The first row. Raises SourceError for an empty file and for what is no text."""
         start = self._start()
@@ -66,7 +67,7 @@ class Table:
         A row with more or fewer cells than the header counts as broken. Raises SourceError for a quote that is not closed or
         that ends before its cell does, and for bytes of another encoding.
         """
-        width = len(self.header())
+        width = len(self.header)
         for line, last, cells in islice(self._every(), 1, None):
             where = Pointer(self.name, f"line {line}")
             if len(cells) == width:
@@ -77,7 +78,7 @@ class Table:
 
     def _every(self) -> Iterator[tuple[int, int, list[str]]]:
         """Every row, the header too, with its first and last line."""
-        delimiter, line, spent = self.separator(), 1, [0]
+        delimiter, line, spent = self.separator, 1, [0]
         with self._open() as text:
             reader = csv.reader(_lines(text, spent), delimiter=delimiter, strict=True)
             try:
@@ -89,6 +90,7 @@ class Table:
             except csv.Error as e:
                 raise SourceError(f"{self.file}:{self._quoted(line, delimiter)}: {_fault(str(e))}") from e
 
+    @cached_property
     def separator(self) -> str:
         return self.delimiter or delimiter_of(self._start().split("\n", 1)[0])
 

@@ -262,7 +262,7 @@ def _store(
     ticket_column = (messages.ticket or messages.id) if messages is not None else ""
     fits_tickets = tickets is not None and fnmatch(name, tickets_glob)
     fits_messages = messages is not None and fnmatch(name, messages_glob)
-    is_messages = fits_messages and (tickets is None or ticket_column in table.header())
+    is_messages = fits_messages and (tickets is None or ticket_column in table.header)
     if messages is not None and is_messages and not (tickets_glob != "*" and fnmatch(name, tickets_glob)):
         _refuse_flags(table, messages, assume_public=assume_public)
         for where, row in _rows(table, tally, messages.body, ticket_column):
@@ -298,7 +298,7 @@ def _place(where: Pointer) -> str:
 def _refuse_flags(table: Table, columns: Columns, *, assume_public: bool) -> None:
     """Raises SourceError where a column that the map does not name seems to tell internal rows from public ones."""
     sample = _sample(Peek.of(table.file), table.delimiter)
-    flag = None if assume_public else _flag(table.header(), columns.model_dump(exclude_none=True), sample)
+    flag = None if assume_public else _flag(table.header, columns.model_dump(exclude_none=True), sample)
     if flag is not None:
         raise SourceError(
             f"{table.file}:1: column {flag!r} may say which rows are internal, and the column map does not name it. Set"
@@ -308,7 +308,7 @@ def _refuse_flags(table: Table, columns: Columns, *, assume_public: bool) -> Non
 
 def _rows(table: Table, tally: Tally, *needed: str) -> Iterator[tuple[Pointer, dict[str, str]]]:
     """Rows by header. Raises SourceError where a needed column is missing."""
-    header = table.header()
+    header = table.header
     missing = sorted(set(needed) - set(header))
     if missing:
         raise SourceError(

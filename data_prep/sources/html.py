@@ -144,7 +144,7 @@ def _rows(
         raise SourceError(f"{file}: cannot be read as a table of pages: {e.reason} {e.detail}. Export it again.") from e
     except Unreadable as e:
         raise SourceError(f"{file}: {e}.") from e
-    header = table.header()
+    header = table.header
     missing = [c for c in (column, columns["url"], columns["updated"]) if c and c not in header]
     if missing:
         raise SourceError(f"{file}:1: has no column {missing[0]!r}; it has {header}. Set `column` in the options.")

@@ -155,7 +155,7 @@ def _objects(file: Path, name: str, encoding: str, tally: Tally) -> Iterator[tup
             yield where, only if isinstance(only, dict) else item
         return
     table = Table(file, name, encoding)
-    header = [_column(h) for h in table.header()]
+    header = [_column(h) for h in table.header]
     for where, cells in table.rows(tally):
         yield where, dict(zip(header[::-1], cells[::-1], strict=True))  # of two equal headers the first one counts
 
