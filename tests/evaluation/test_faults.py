@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from evaluation.egress import Guard
 from evaluation.prices import PriceList
 from evaluation.providers import replay
-from evaluation.providers.openai_compatible import LOST, ApiError, Endpoint, _chat_reply, answer, read_usage
+from evaluation.providers.openai_compatible import LOST, ApiError, Endpoint, chat_reply, answer, read_usage
 from evaluation.results import Answer, AnswerFile, Item, read_answers
 from tests.bench import faults
 
@@ -197,7 +197,7 @@ JSONS = st.recursive(
 def test_any_json_is_read_or_refused_by_a_named_error(body: dict[str, Any], message: Any, usage: Any) -> None:
     for made in (body, {**completion(message), "usage": usage}, {**completion(), "choices": [{"message": message}]}):
         try:
-            reply = _chat_reply(made)
+            reply = chat_reply(made)
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
         assert reply.text is None or isinstance(reply.text, str)
