@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from evaluation.egress import Guard
 from evaluation.prices import PriceList
 from evaluation.providers import replay
-from evaluation.providers.openai_compatible import LOST, ApiError, Endpoint, chat_reply, answer, read_usage
+from evaluation.providers.openai_compatible import LOST, ApiError, Endpoint, answer, chat_reply, read_usage
 from evaluation.results import Answer, AnswerFile, Item, read_answers
 from tests.bench import faults
 
