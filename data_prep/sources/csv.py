@@ -268,7 +268,8 @@ def _store(
         for where, row in _rows(table, tally, messages.body, ticket_column):
             ticket = row[ticket_column].strip()
             id = _id(row, messages.id, where, tally) if messages.ticket else _place(where)
-            store.add_message(ticket, id, row.get(messages.created or ""), row, where)
+            # many exports number the messages of every ticket from 1 on
+            store.add_message(ticket, f"{ticket} {id}", row.get(messages.created or ""), row, where)
             if tickets is None and ticket:
                 store.add_opening(ticket, row, where)
     elif tickets is not None and fits_tickets:

@@ -262,6 +262,16 @@ def test_rows_without_an_id_are_each_themselves(tmp_path: Path, tally: Tally) ->
     assert (tally.taken["objects without id"], tally.dropped) == (2, {})
 
 
+def test_messages_that_every_ticket_numbers_from_one_on_are_all_kept(tmp_path: Path, tally: Tally) -> None:
+    (tmp_path / "a.csv").write_text(
+        "id,ticket,body,author\n1,T1,one,ann\n1,T2,two,bob\n2,T2,three,ann\n2,T2,edited,ann\n"
+    )
+    columns = Columns(id="id", ticket="ticket", body="body", author="author")
+    records = csv.read(tmp_path, tally, messages=columns)
+    assert {r.id: [m.text for m in r.messages] for r in records} == {"T1": ["one"], "T2": ["two", "edited"]}
+    assert tally.dropped == {"duplicate_message_id": 1}
+
+
 def test_a_csv_file_that_no_glob_fits_is_counted(tmp_path: Path, tally: Tally) -> None:
     (tmp_path / "tickets.csv").write_text("id,body\n1,one\n")
     (tmp_path / "other.csv").write_text("id,body\n2,two\n")

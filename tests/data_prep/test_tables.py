@@ -160,7 +160,7 @@ def written(folder: Path, name: str, rows: list[dict[str, str]], broken: list[in
     return len(rows) + len(broken)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=300)
 @given(
     tickets=st.lists(st.fixed_dictionaries(CELLS), max_size=8),
     messages=st.lists(st.fixed_dictionaries(CELLS), max_size=12),
