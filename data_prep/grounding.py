@@ -208,6 +208,7 @@ def unsupported_numbers(answer: str, text: str) -> list[str]:
 def unsupported_names(answer: str, text: str, *, language: str = "en") -> list[str]:
     """Names of the answer of which a word is nowhere in the text."""
     there = set(re.findall(r"\w+", normalised(text)))
+    answer = unicodedata.normalize("NFKC", answer)  # what is a sign here may be a letter there
     return sorted(
         n for n in names(answer, language=language) if not all(w in there for w in re.findall(r"\w+", normalised(n)))
     )

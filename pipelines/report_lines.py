@@ -201,9 +201,12 @@ def evaluated(folder: Path) -> list[str]:
 
 
 def decided(folder: Path, decision: dict[str, Any]) -> list[str]:
-    from evaluation.decision import HEADLINES  # with scipy; other stages' lines do without
+    from evaluation.decision import headlines  # with scipy; other stages' lines do without
 
-    lines = ["", f"verdict: {HEADLINES[decision['verdict']].upper()}. {decision['sentence']}"]
+    lines = [
+        "",
+        f"verdict: {headlines(decision['gates']['baseline'])[decision['verdict']].upper()}. {decision['sentence']}",
+    ]
     lines += [
         f"  {d['slice']}: {d['verdict']} ({d['kind']})" for d in decision["slices"] if d["slice"].startswith("task=")
     ]

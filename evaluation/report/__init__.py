@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from evaluation import regressions
-from evaluation.decision import HEADLINES, Decision
+from evaluation.decision import Decision, headlines
 from evaluation.regressions import Ledger
 from evaluation.report import memo
 from evaluation.report.charts import bars, calibration, intervals, staircase, tornado
@@ -63,7 +63,7 @@ def render(
     shown = {
         "name": name,
         "decided": decided,
-        "verdicts": HEADLINES,
+        "verdicts": headlines(decided.gates.baseline),
         "economics": economics,
         "tasks": tasks,
         "quality": quality,

@@ -305,4 +305,4 @@ def test_the_page_holds_no_address_and_reads_without_script() -> None:
     assert not re.search(r"(?:https?:)?//[a-z]", page.split("<script>")[0])
     assert "<noscript>" in page
     assert page.count("<article") == 2
-    assert "hidden" not in page.split("<nav")[0]
+    assert "hidden" not in page.partition("</style>")[2].split("<nav")[0]

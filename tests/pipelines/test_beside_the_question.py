@@ -27,7 +27,7 @@ from tests.evaluation.test_egress import listening, own_address
 from tests.evaluation.test_retrieval import build, desk_with_documents
 
 YES = How(Path("desk.yaml"), yes=True)
-ARMS = ["base", "few_shot", "rag", "api"]
+ARMS = ["base", "few_shot", "tuned_rag", "api"]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def recipe_of(house: Path, **evaluation: Any) -> Recipe:
             "arms": ARMS, "passages": 6, "few_shot_examples": 6, "few_shot_replies": 6, "max_new_tokens": 20,
             "api": {"examples": 6, "passages": 6}, **evaluation,
         },
-        "decision": {"candidate": "rag", "baseline": "base", "must_pass": ["task=draft_reply"],
+        "decision": {"candidate": "tuned_rag", "baseline": "base", "must_pass": ["task=draft_reply"],
                      "hardware": {"name": "x", "usd_per_hour": 1, "source": "y", "date": "2026-11-01"}},
     }))  # fmt: skip
     loaded: Recipe = recipe_file.load(path)
@@ -85,7 +85,9 @@ def test_worked_examples_and_passages_of_the_api_are_shareable_ones(house: Path,
 def test_a_load_test_elsewhere_sends_other_prompts_than_one_here(house: Path, tmp_path: Path) -> None:
     for host, word in (("127.0.0.1", True), (own_address(), False)):
         with serving(QueueServer(0.002, workers=None, host=host)) as server:
-            servers = [{"arm": a, "base_url": server.url, "model": "m", "machine": "x"} for a in ("few_shot", "rag")]
+            servers = [
+                {"arm": a, "base_url": server.url, "model": "m", "machine": "x"} for a in ("few_shot", "tuned_rag")
+            ]
             made = recipe_of(
                 house,
                 load={"servers": servers, "p95": {"latency_ms": 100}, "rates": [40], "seconds": 1, "warm_up_s": 0},
@@ -118,8 +120,8 @@ def test_a_judge_elsewhere_sees_no_answer_that_leaned_on_what_must_stay(house: P
             leaned = session.leaned()
             # what the passages said is in the answer
             found = [
-                Answer(i.id, a, "SECRETWORD" if (a, i.id) in leaned else "plain" if a == "rag" else "no idea")
-                for a in ("rag", "base")
+                Answer(i.id, a, "SECRETWORD" if (a, i.id) in leaned else "plain" if a == "tuned_rag" else "no idea")
+                for a in ("tuned_rag", "base")
                 for i in session.items
             ]
             view = View.of(session.items, found, [])
@@ -129,7 +131,7 @@ def test_a_judge_elsewhere_sees_no_answer_that_leaned_on_what_must_stay(house: P
             assert server.requests > 0
             assert (b"SECRETWORD" in server.received) is word, "here it is shown, so this test can fail"
             assert (b"valve" in server.received) is word
-        must_stay = {i.id for i in session.items if i.sensitivity == "local_only" or ("rag", i.id) in leaned}
+        must_stay = {i.id for i in session.items if i.sensitivity == "local_only" or ("tuned_rag", i.id) in leaned}
         assert (
             {i.id for i in session.items} > must_stay > {i.id for i in session.items if i.sensitivity == "local_only"}
         )
