@@ -79,7 +79,12 @@ def _results(run: Path) -> dict[str, object]:
         "arms": [r for r in quality["arms"] if r["slice"].startswith("task=")],
         "differences": [d for d in quality["differences"] if d["slice"].startswith("task=")],
         "verdict": decision["sentence"],
-        "gates": decision.get("gates"),
+        "slices": [
+            {k: s[k] for k in ("slice", "verdict", "kind")}
+            for s in decision["slices"]
+            if s["slice"].startswith("task=")
+        ],
+        "audit": [{k: g[k] for k in ("name", "passed", "sentence")} for g in decision["audit"]],
     }
 
 
