@@ -171,13 +171,16 @@ def _store_comment(
 
 def _wrong(item: dict[str, Any]) -> str | None:
     """Which field of a ticket or comment has a type that no export writes; None where all are as they should be."""
-    source = _object(_object(item.get("via")).get("source"))
-    lists = {k: item.get(k) for k in LISTS} | {
-        f"via.source.{end}.ticket_ids": _object(source.get(end)).get("ticket_ids") for end in ("from", "to")
-    }
-    for name, value in lists.items():
+    for name in LISTS:
+        value = item.get(name)
         if value and not isinstance(value, list):
             return f"{name} is {type(value).__name__} {str(value)[:40]!r}, not a list"
+    if item.get("via"):
+        source = _object(_object(item["via"]).get("source"))
+        for end in ("from", "to"):
+            value = _object(source.get(end)).get("ticket_ids")
+            if value and not isinstance(value, list):
+                return f"via.source.{end}.ticket_ids is {type(value).__name__} {str(value)[:40]!r}, not a list"
     for name in TEXTS:
         if isinstance(item.get(name), dict | list):
             return f"{name} is {type(item[name]).__name__} {str(item[name])[:40]!r}, not a text"
