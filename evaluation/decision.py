@@ -33,17 +33,15 @@ HEADLINES: dict[str, str] = {
     "api": "Stay on the API",
     "undecided": "Undecided",
 }
+DEFAULT_METRIC = {"label": "label_accuracy", "text": "chrf"}
+UNTUNED = {"base": "the base model is enough", "few_shot": "few-shot is enough", "rag": "RAG is enough"}
+SATURATED = 0.98
+POOR_DUPLICATES = 0.5
 
 
 def headlines(baseline: str) -> dict[str, str]:
     """Verdict → its headline, where this arm is what the candidate would replace."""
     return HEADLINES if baseline == "api" else {**HEADLINES, "api": f"Stay on {baseline}"}
-
-
-DEFAULT_METRIC = {"label": "label_accuracy", "text": "chrf"}
-UNTUNED = {"base": "the base model is enough", "few_shot": "few-shot is enough", "rag": "RAG is enough"}
-SATURATED = 0.98
-POOR_DUPLICATES = 0.5
 
 
 @dataclass(frozen=True, slots=True)

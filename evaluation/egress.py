@@ -180,6 +180,11 @@ class Call:
     bytes: int = 0
     at: str = ""  # when it left
 
+    def cost(self, usd: Decimal | None, *, may_be_billed: bool) -> tuple[Decimal, bool]:
+        """What it is taken to have cost, and whether that is presumed: the whole reserve, where the server does not say."""
+        presumed = usd is None and may_be_billed
+        return (self.reserved_usd if presumed else FREE) if usd is None else usd, presumed
+
     @property
     def tag(self) -> str:
         """The request's X-Request-ID: servers that echo it prove whose answer it is."""
@@ -482,8 +487,7 @@ class Guard:
             purses = (self._purse(batch.purpose), self._whole)
             lines = []
             for call, status, usd, may_be_billed in batch._outcomes():
-                presumed = usd is None and may_be_billed
-                cost = (call.reserved_usd if presumed else FREE) if usd is None else usd
+                cost, presumed = call.cost(usd, may_be_billed=may_be_billed)
                 lines += [_receipt(call, batch.number), _ending(call, status, cost, presumed=presumed)]
                 for purse in purses:
                     purse.reserved += call.reserved_usd
@@ -538,8 +542,7 @@ class Guard:
                     purse.reserved -= call.reserved_usd
                 self._changed.notify_all()
                 return FREE
-            presumed = usd is None and may_be_billed
-            cost = (call.reserved_usd if presumed else FREE) if usd is None else usd
+            cost, presumed = call.cost(usd, may_be_billed=may_be_billed)
             self._write(_ending(call, status, cost, presumed=presumed, response_id=response_id))
             self._learn(call, usd or FREE)
             if model is not None:

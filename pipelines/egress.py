@@ -23,7 +23,7 @@ from evaluation.egress import Guard, Policy, kinds_in
 from evaluation.providers.openai_compatible import LABEL_TOKENS, LOST
 from evaluation.results import Answer, Item
 from pipelines import stages
-from pipelines.recipe import Recipe
+from pipelines.recipe import Price, Recipe
 from pipelines.stages import How
 
 if TYPE_CHECKING:
@@ -59,6 +59,16 @@ def guard(recipe: Recipe, how: How, *, inside: bool = False) -> Iterator[Guard]:
 def is_here(url: str) -> bool:
     """Does this address stay on this machine?"""
     return offline.is_loopback(urlsplit(url).hostname or "")
+
+
+def prices_of(price: Price | None, section: str = "evaluation.api") -> PriceList:
+    """The list prices that a `price_as` names; nothing is priced without one. section: where it stands, for what errors say."""
+    from evaluation.prices import price_list
+
+    try:
+        return price_list(price.provider if price else None, price.model if price else None)
+    except UserError as e:
+        raise type(e)(str(e).replace("evaluation.api.", f"{section}.")) from e
 
 
 def kept_back(answers: Iterable[Answer]) -> dict[str, str]:

@@ -24,7 +24,6 @@ from pipelines.recipe import Api, Recipe
 from pipelines.stages import How, Made
 
 if TYPE_CHECKING:
-    from evaluation.prices import PriceList
     from evaluation.providers.local import LocalModel
     from evaluation.providers.openai_compatible import Endpoint
     from pipelines.tracking import StageRun
@@ -265,7 +264,7 @@ class _Session:
             )
 
     def _ask_api(self, arm: str, api: Api, asked: Asked, known: set[str], file: AnswerFile, keep: Any) -> None:
-        prices = _prices(api)
+        prices = egress.prices_of(api.price_as, _section(arm))
         money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
         egress.agree(self.plan(arm, api, asked, known), self.recipe, self.how)
         purpose = self._purpose(arm)
@@ -296,7 +295,7 @@ class _Session:
     def plan(self, arm: str, api: Api, asked: Asked, known: set[str]) -> egress.Plan:
         where, model = _whom(api)
         limit, who = self.recipe.evaluation.max_new_tokens, f"evaluate: arm {arm}"
-        prices = _prices(api)
+        prices = egress.prices_of(api.price_as, _section(arm))
         return egress.plan(self.recipe, who, where, model, asked, known, prices, limit, thinking=api.thinking_tokens)
 
     @contextmanager
@@ -304,7 +303,7 @@ class _Session:
         from evaluation.providers.openai_compatible import Endpoint
 
         base_url, name, key = _base_url(api), api.model or "", os.environ.get(api.api_key_env, "")
-        section = "evaluation.api" if arm == "api" else f"evaluation.more_apis.{arm}"
+        section = _section(arm)
         common = Endpoint(
             base_url or "",
             name,
@@ -407,7 +406,7 @@ class _Session:
         if len(same) == sum(a.prices is not None for a in stored):
             self.listed[arm] = same[0] if same else None
             return stored
-        prices = _prices(api)
+        prices = egress.prices_of(api.price_as, _section(arm))
         self.listed[arm] = prices.describe()
         return replay.priced_anew(stored, prices)
 
@@ -458,11 +457,9 @@ def _choices(train: Sequence[Row]) -> dict[str, tuple[str, ...]]:
     return {task: tuple(sorted(labels)) for task, labels in found.items()}
 
 
-def _prices(api: Api) -> PriceList:
-    from evaluation.prices import price_list
-
-    price = api.price_as
-    return price_list(price.provider if price else None, price.model if price else None)
+def _section(arm: str) -> str:
+    """Where a recipe says how an API arm is asked, for what errors say."""
+    return "evaluation.api" if arm == "api" else f"evaluation.more_apis.{arm}"
 
 
 def _whom(api: Api) -> tuple[str, str]:

@@ -185,7 +185,7 @@ def _erase(recipe: Recipe, records: set[str]) -> list[str]:
     Stored answers lose their lines; a report, a decision or a review sheet that shows one of the rows goes whole, for its
     hash would no longer fit, and with it the pages that MLflow holds.
     """
-    from evaluation.results import read_answers
+    from evaluation.results import read_lines
     from pipelines.evaluate import ANSWERS
     from pipelines.tracking import remove_pages
 
@@ -194,15 +194,13 @@ def _erase(recipe: Recipe, records: set[str]) -> list[str]:
     rows = {r["row"] for r in held}
     erased = []
     for path in sorted((recipe.run_folder / ANSWERS).glob("*.jsonl")):
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if any(a.item in rows for a in read_answers(path)):
-            artifacts.write_text(path, "".join(line for line in lines if json.loads(line).get("item") not in rows))
+        answers = list(read_lines(path))
+        left = [a for a in answers if a["item"] not in rows]
+        if len(left) < len(answers):
+            artifacts.write_text(path, "".join(json.dumps(a, ensure_ascii=False) + "\n" for a in left))
             erased.append(f"{ANSWERS}/{path.name}: lines of these rows")
-    report = stages.folder(recipe, "evaluate")
-    asked = (
-        (report / "items.jsonl").read_text(encoding="utf-8").splitlines() if (report / "items.jsonl").exists() else []
-    )
-    shown = any(json.loads(line)["id"] in rows for line in asked)
+    asked = stages.folder(recipe, "evaluate") / "items.jsonl"
+    shown = asked.exists() and any(item["id"] in rows for item in read_lines(asked))
     if any(r["split"] == "test" for r in held):  # a report of any time may show it
         erased += [f"MLflow: {page}" for page in remove_pages(recipe)]
     for stage in ("evaluate", "decide"):

@@ -26,11 +26,10 @@ from pipelines.recipe import Judge, Recipe
 from pipelines.stages import How
 
 if TYPE_CHECKING:
-    from evaluation.prices import PriceList
     from evaluation.providers.openai_compatible import Endpoint
 
 REPLIES, JUDGEMENTS = "judge.jsonl", "judgements.jsonl"
-PURPOSE, WHO = "judge", "evaluate: judge"
+PURPOSE, WHO, SECTION = "judge", "evaluate: judge", "evaluation.judge"
 UNANSWERED_LIMIT = 10  # comparisons in a row without a reply, retries included: the server is down
 # what decides how the judge is asked and what its numbers must show, not what it says
 NOT_ASKED_FOR = (
@@ -104,7 +103,7 @@ def plans(recipe: Recipe, items: Sequence[Item], leaned: Collection[tuple[str, s
         unseen |= {item.id: texts * recipe.evaluation.max_new_tokens for item, _ in both}
         asked += both
     made = egress.plan(
-        recipe, WHO, chosen.base_url, recipe.judge_model, asked, set(), _prices(chosen), chosen.max_new_tokens,
+        recipe, WHO, chosen.base_url, recipe.judge_model, asked, set(), egress.prices_of(chosen.price_as, SECTION), chosen.max_new_tokens,
         unseen=unseen,
     )  # fmt: skip
     note = "two orders a comparison; the answers are counted as long as evaluation.max_new_tokens lets them be"
@@ -187,7 +186,7 @@ class _Asking:
                     f" ({answer.error}). The replies so far are kept; run the same command to go on."
                 )
 
-        prices = _prices(self.chosen)
+        prices = egress.prices_of(self.chosen.price_as, SECTION)
         money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
         where = self.chosen.base_url or "http://localhost"
         limit = self.chosen.max_new_tokens
@@ -234,13 +233,6 @@ class _Asking:
                 f"{self.chosen.api_key_env} is not set; evaluation.judge.api_key_env names it as the variable with the key."
             )
         return key or "none"
-
-
-def _prices(chosen: Judge) -> PriceList:
-    from evaluation.prices import price_list
-
-    price = chosen.price_as
-    return price_list(price.provider if price else None, price.model if price else None)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from evaluation import load
 from evaluation.egress import BudgetError, Guard, kinds_in
 from evaluation.latency import Run, Slo
 from evaluation.load import Plan, Question, Server
-from evaluation.prices import PriceList, price_list
+from evaluation.prices import PriceList
 from evaluation.results import Answer
 from pipelines import artifacts, egress, stages
 from pipelines.recipe import Load, LoadServer, Recipe
@@ -166,11 +166,7 @@ def _plan(recipe: Recipe, settings: Load, server: LoadServer, asked: egress.Aske
 
 
 def _prices(server: LoadServer) -> PriceList:
-    price = server.price_as
-    try:
-        return price_list(price.provider if price else None, price.model if price else None)
-    except UserError as e:
-        raise type(e)(str(e).replace("evaluation.api.", "evaluation.load.servers.")) from e
+    return egress.prices_of(server.price_as, "evaluation.load.servers")
 
 
 @contextmanager

@@ -781,7 +781,7 @@ class Recipe(Section):
         for what, names in (
             ("sources", [s.name for s in self.sources]),
             ("tasks", [t.kind for t in self.tasks]),
-            ("evaluation.arms", [str(a) for a in self.evaluation.arms]),
+            ("evaluation.arms", list(self.evaluation.arms)),
         ):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:

@@ -20,11 +20,9 @@ from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from data_prep.records import Question, UserError
 from data_prep.steps import TeacherAnswer
-from evaluation import offline
 from evaluation.results import Answer, AnswerFile, Item
 from pipelines import artifacts, egress
 from pipelines.progress import progress
@@ -44,15 +42,10 @@ def name_of(teacher: Teacher) -> str:
     return teacher.model or "base model"
 
 
-def is_loopback(url: str) -> bool:
-    """Does the address stay on this machine?"""
-    return offline.is_loopback(urlsplit(url).hostname or "")
-
-
 def plan(recipe: Recipe) -> egress.Plan | None:
     """What the teacher would be sent at most, told before the sources are read; None where it is on this machine."""
     t = recipe.teacher
-    if t is None or t.base_url is None or is_loopback(t.base_url):
+    if t is None or t.base_url is None or egress.is_here(t.base_url):
         return None
     note = (
         "how long the questions are is known once the sources are read, and is told before anything is sent;"
@@ -90,7 +83,7 @@ class Teaching:
             "destination": self.teacher.base_url or "loopback",
         }
         with _of_the_teacher():
-            self.prices = self._prices()
+            self.prices = egress.prices_of(self.teacher.price_as, "teacher")
 
     def ask(self, questions: Iterable[Question]) -> list[TeacherAnswer]:
         """Answers of the first `max_questions` questions that may be sent, in their order.
@@ -133,7 +126,7 @@ class Teaching:
 
     @property
     def _is_local(self) -> bool:
-        return self.teacher.base_url is None or is_loopback(self.teacher.base_url)
+        return self.teacher.base_url is None or egress.is_here(self.teacher.base_url)
 
     def _plan(self, left: list[Item], file: AnswerFile, found: _Sorted) -> None:
         """Say what is about to be asked, and refuse what the budget cannot pay."""
@@ -179,12 +172,6 @@ class Teaching:
         prices = [self.prices.usd(usage) for usage in each]
         known = [p for p in prices if p is not None]
         return sum(known, Decimal(0)) if len(known) == len(prices) else None
-
-    def _prices(self) -> Any:
-        from evaluation.prices import price_list
-
-        price = self.teacher.price_as
-        return price_list(price.provider if price else None, price.model if price else None)
 
     def _answer(self, left: list[Item], file: AnswerFile, update: Any, found: _Sorted) -> None:
         from evaluation.providers import openai_compatible

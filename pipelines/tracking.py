@@ -384,8 +384,6 @@ def _arm_key(arm: str, evaluated: dict[str, str]) -> str:
 
 def _address(uri: str) -> str | None:
     """A server's address without user and password; None for a store that is a file or a database."""
-    from urllib.parse import urlsplit
-
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https"):
         return None

@@ -298,8 +298,10 @@ def _place(where: Pointer) -> str:
 
 def _refuse_flags(table: Table, columns: Columns, *, assume_public: bool) -> None:
     """Raises SourceError where a column that the map does not name seems to tell internal rows from public ones."""
+    if assume_public or columns.public or columns.private:
+        return  # a file is looked into only where the map leaves it open
     sample = _sample(Peek.of(table.file), table.delimiter)
-    flag = None if assume_public else _flag(table.header, columns.model_dump(exclude_none=True), sample)
+    flag = _flag(table.header, columns.model_dump(exclude_none=True), sample)
     if flag is not None:
         raise SourceError(
             f"{table.file}:1: column {flag!r} may say which rows are internal, and the column map does not name it. Set"

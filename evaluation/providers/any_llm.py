@@ -40,18 +40,13 @@ class AnyLlmCaller(Caller):
             raise UserError(f"{self.endpoint.section}.vendor {name!r}: {' '.join(str(e).split())[:300]}") from e
         return nullcontext(made)
 
-    def _once(self, item: Item, prompt: Prompt, call: Call) -> Reply:
+    def _put(self, item: Item, prompt: Prompt, call: Call) -> Reply:
         body = {"messages": list(prompt), **self.endpoint.sampling(self._limit(item))}
         self.guard.leaving(call.tag, self.endpoint.base_url, len(json.dumps(body, ensure_ascii=False).encode()))
         made = self.client.enter_result.completion(
             model=self.endpoint.model, reasoning_effort=None, timeout=self.endpoint.timeout_s, **body
         )
-        reply = chat_reply(made.model_dump())
-        if self.guard.is_repeated(call, reply.id):
-            from evaluation.transport import ResponseError
-
-            raise ResponseError("repeated_answer", f"the server gave response {reply.id} to another item before")
-        return reply
+        return chat_reply(made.model_dump())
 
     def _fault(self, e: Exception, attempt: int) -> Fault:
         """The vendor's own exception, which any-llm carries, in the words of ours."""

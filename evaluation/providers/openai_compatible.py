@@ -167,7 +167,7 @@ def _ask_all(
 
 
 class Caller:
-    """One arm's requests: what may leave, retries, faults, prices. A provider of another protocol overrides `_connect` and `_once`."""
+    """One arm's requests: what may leave, retries, faults, prices. A provider of another protocol overrides `_connect` and `_put`."""
 
     def __init__(
         self, endpoint: Endpoint, arm: str, prices: PriceList, max_new_tokens: int, guard: Guard, purpose: str
@@ -284,17 +284,20 @@ class Caller:
         self.stopped.wait(slot - now)
 
     def _once(self, item: Item, prompt: Prompt, call: Call) -> Reply:
-        if item.choices and self.endpoint.label_mode != "chat":
-            reply = self._typed(item, prompt, call)
-        elif self.endpoint.streaming:
-            reply = self._streamed(self._request(item, prompt), call)
-        else:
-            reply = chat_reply(self._post("/chat/completions", self._request(item, prompt), call))
+        reply = self._put(item, prompt, call)
         if self.guard.is_repeated(call, reply.id):
             from evaluation.transport import ResponseError
 
             raise ResponseError("repeated_answer", f"the server gave response {reply.id} to another item before")
         return reply
+
+    def _put(self, item: Item, prompt: Prompt, call: Call) -> Reply:
+        """The question put once, in the server's protocol."""
+        if item.choices and self.endpoint.label_mode != "chat":
+            return self._typed(item, prompt, call)
+        if self.endpoint.streaming:
+            return self._streamed(self._request(item, prompt), call)
+        return chat_reply(self._post("/chat/completions", self._request(item, prompt), call))
 
     def _request(self, item: Item, prompt: Prompt) -> dict[str, Any]:
         sampling = self.endpoint.sampling(self._limit(item))

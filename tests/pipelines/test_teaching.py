@@ -28,7 +28,8 @@ from data_prep.records import Row, UserError
 from data_prep.steps import TeacherAnswer
 from evaluation.results import read_answers
 from pipelines import recipe_file, stages
-from pipelines.teaching import Teaching, is_loopback
+from pipelines.egress import is_here
+from pipelines.teaching import Teaching
 from tests.conftest import help_desk, write_export
 
 TERMS = "Example Labs terms of 2026-01: outputs may be trained on"
@@ -408,7 +409,7 @@ def test_records_that_must_stay_reach_a_loopback_teacher_and_no_other(house: Hou
     ],
 )
 def test_only_loopback_addresses_are_local(url: str, is_local: bool) -> None:
-    assert is_loopback(url) is is_local
+    assert is_here(url) is is_local
 
 
 def test_a_proxy_of_the_environment_never_carries_what_must_stay(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
