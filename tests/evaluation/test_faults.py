@@ -81,9 +81,13 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # of five, 32 connections at once lose some on a busy machine
+
+
 @contextmanager
 def serving(says: Callable[[int, Any, Any], Reply]) -> Iterator[tuple[Endpoint, Any]]:
-    http: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http: Any = Server(("127.0.0.1", 0), Handler)
     http.says, http.count, http.lock, http.daemon_threads = says, 0, threading.Lock(), True
     thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -302,7 +306,8 @@ def test_a_wrong_key_in_the_middle_loses_no_answer_that_was_paid_for() -> None:
             ask(replace(endpoint, concurrency=32), items(300), found, guard)
     answered = [a for a in found if a.text == "billing"]
     assert len(answered) == paid._value >= 20
-    assert guard.spent("api") == len(answered) * EACH
+    presumed = sum((a.usd_presumed for a in found if a.usd_presumed), Decimal(0))  # of a connection that was lost
+    assert guard.spent("api") == len(answered) * EACH + presumed
     assert len({a.item for a in found}) == len(found) < 300
 
 
