@@ -66,7 +66,8 @@ def build(
     ]
     known = known_records(every, work)
     sides = _sides(_without_duplicates(known, work, counts), settings, counts)
-    known = [replace(k, signature=dedup.EMPTY) for k in known]  # from here on only ids and links count
+    for k in known:  # from here on only ids and links count
+        k.signature = dedup.EMPTY
     _place(every, known, sides, work)
     if ask is not None:
         work.run("questions", every)
@@ -232,8 +233,9 @@ def _select(every: Sequence[str], work: Work, counts: Counts) -> tuple[list[Made
             out[f"{m.task} {m.side}"] += 1
             kept.append(n)
     counts.step("select", {"rows": len(made)}, dict(sorted(out.items())), tally)
-    bare = [replace(m, question_signature=dedup.EMPTY, answer_signature=dedup.EMPTY) for m in made]
-    return bare, kept
+    for m in made:
+        m.question_signature = m.answer_signature = dedup.EMPTY
+    return made, kept
 
 
 def _count_tasks(every: Sequence[str], work: Work, counts: Counts) -> None:
@@ -253,7 +255,9 @@ def _made(every: Sequence[str], work: Work) -> tuple[list[Made], shards.Texts, s
         found: list[Made] = steps.unpack(work.folder / "made" / shard, list[Made])
         questions.add((len(made) + n, m.question) for n, m in enumerate(found))
         answers.add((len(made) + n, m.answer) for n, m in enumerate(found))
-        made += [replace(m, question="", answer="") for m in found]
+        for m in found:
+            m.question = m.answer = ""
+        made += found
     return made, questions, answers
 
 

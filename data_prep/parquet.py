@@ -7,7 +7,8 @@ and where each passage of it stands (data_prep.library cuts them, nobody else ne
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -51,36 +52,52 @@ SUBJECTS = pa.schema([("record", pa.string()), ("subject", pa.string())])
 
 
 class _Files:
-    """Rows appended to NAME-00000.parquet, NAME-00001.parquet …, at most ROWS_A_FILE in each; at least one file."""
+    """Tables appended to NAME-00000.parquet, NAME-00001.parquet …, at most ROWS_A_FILE rows in each; at least one file."""
 
     def __init__(self, out: Path, name: str, schema: pa.Schema) -> None:
-        self._out, self._name, self._schema = out, name, schema
+        self.schema = schema
+        self._out, self._name = out, name
         self._files, self._rows = 0, 0
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[pa.Table] = []
+        self._held = 0  # rows that wait
         self._writer = self._next()
 
     def _next(self) -> pq.ParquetWriter:
         path = self._out / f"{self._name}-{self._files:05d}.parquet"
         self._files, self._rows = self._files + 1, 0
-        return pq.ParquetWriter(path, self._schema, compression="zstd")
+        return pq.ParquetWriter(path, self.schema, compression="zstd")
 
-    def add(self, row: dict[str, Any]) -> None:
-        if self._rows == ROWS_A_FILE:
-            self.close()
-            self._writer = self._next()
-        self._waiting.append(row)
-        self._rows += 1
-        if len(self._waiting) == BATCH:
+    def add(self, *columns: list[Any]) -> None:
+        """Append rows, given by the schema's columns."""
+        arrays = [pa.array(c, field.type) for c, field in zip(columns, self.schema, strict=True)]
+        self._waiting.append(pa.Table.from_arrays(arrays, schema=self.schema))
+        self._held += len(columns[0])
+        if self._held >= BATCH:
             self._flush()
 
     def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
-            self._waiting = []
+        left = pa.concat_tables([self.schema.empty_table(), *self._waiting])
+        self._waiting, self._held = [], 0
+        while left.num_rows:
+            if self._rows == ROWS_A_FILE:
+                self._writer.close()
+                self._writer = self._next()
+            now = left.slice(0, ROWS_A_FILE - self._rows)
+            self._writer.write_table(now)
+            self._rows += now.num_rows
+            left = left.slice(now.num_rows)
 
     def close(self) -> None:
         self._flush()
         self._writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Subjects:
+    """Whom a redacted record tells of; the rest of it is not decoded."""
+
+    id: str
+    subjects: tuple[str, ...] = ()
 
 
 def write_dataset(
@@ -93,21 +110,34 @@ def write_dataset(
     sides = dict(chosen)
     files = {side: _Files(out, side, ROW) for side in SPLITS}
     lineage, subjects = _Files(out, "lineage", LINEAGE), _Files(out, "subjects", SUBJECTS)
+
+    @cache
+    def sha256(source: str, file: str) -> str:
+        path = sources[source]
+        return _sha256(path / file if path.is_dir() else path)
+
     for shard in every:
+        rows: dict[Split, list[Row]] = {side: [] for side in SPLITS}
+        lines: list[tuple[str, ...]] = []
         for row in shards.read(folder / "rows" / f"{shard}.jsonl", Row):
             if (side := sides.get(row.id)) is not None:
-                created = row.created.isoformat() if row.created else None
-                files[side].add({name: getattr(row, name) for name in ROW.names} | {"created": created})
-                for holder, where in _places(row):
-                    lineage.add(_line(row, side, holder, where, sources))
-        for record in shards.read(folder / "redacted" / f"{shard}.jsonl", Redacted):
-            for subject in record.subjects:
-                subjects.add({"record": record.id, "subject": subject})
+                rows[side].append(row)
+                lines += [_line(row, side, holder, where, sha256) for holder, where in _places(row)]
+        for side, made in rows.items():
+            files[side].add(*([_plain(getattr(row, name)) for row in made] for name in ROW.names))
+        lineage.add(*map(list, zip(*lines, strict=True)) if lines else [[]] * len(LINEAGE))
+        told = list(shards.read(folder / "redacted" / f"{shard}.jsonl", _Subjects))
+        subjects.add([r.id for r in told for _ in r.subjects], [s for r in told for s in r.subjects])
     documents = _Files(out, "documents", DOCUMENT)
     for record in shards.read(folder / "documents.jsonl", Redacted):
-        documents.add(_document(record))
+        made_of = _document(record)
+        documents.add(*([made_of[name]] for name in DOCUMENT.names))
     for f in (*files.values(), lineage, subjects, documents):
         f.close()
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _document(record: Redacted) -> dict[str, Any]:
@@ -131,13 +161,11 @@ def _places(row: Row) -> Iterator[tuple[str, Pointer]]:
     yield from row.leans_on
 
 
-def _line(row: Row, side: Split, record: str, where: Pointer, sources: dict[str, Path]) -> dict[str, str]:
+def _line(
+    row: Row, side: Split, record: str, where: Pointer, sha256: Callable[[str, str], str]
+) -> tuple[str, str, str, str, str, str, str]:
     source = record.partition(":")[0]
-    path = sources[source]
-    sha = _sha256(path / where.file if path.is_dir() else path)
-    return {
-        "row": row.id, "split": side, "record": record, "source": source, "file": where.file, "sha256": sha, "at": where.at,
-    }  # fmt: skip
+    return row.id, side, record, source, where.file, sha256(source, where.file), where.at
 
 
 @cache

@@ -74,9 +74,9 @@ class Settings:
     planted: tuple[str, ...] = ()  # values that the leak audit looks for besides what participants are called
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Known:
-    """What the global steps need of a record."""
+    """What the global steps need of a record. They empty what has served: a corpus of texts does not fit into memory."""
 
     id: str
     kind: Kind
@@ -88,9 +88,9 @@ class Known:
     signature: Signature
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Made:
-    """What the selection needs of a row."""
+    """What the selection needs of a row; texts and signatures are emptied as those of Known are."""
 
     id: str
     task: str

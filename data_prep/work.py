@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -140,12 +140,17 @@ def known_records(every: Sequence[str], work: Work) -> list[Known]:
     for shard in every:
         found: list[Known] = steps.unpack(work.folder / "known" / shard, list[Known])
         texts.add((len(known) + n, k.opening) for n, k in enumerate(found))
-        known += [replace(k, opening="") for k in found]
+        for k in found:
+            k.opening = ""
+        known += found
     texts.close()
     ids: dict[str, list[str]] = {}
     for k in known:
         ids.setdefault(k.id.partition(":")[2], []).append(k.id)
-    return [replace(k, links=_resolved(k, ids)) if k.links else k for k in known]
+    for k in known:
+        if k.links:
+            k.links = _resolved(k, ids)
+    return known
 
 
 def _resolved(known: Known, ids: dict[str, list[str]]) -> tuple[str, ...]:

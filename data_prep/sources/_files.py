@@ -377,25 +377,28 @@ class _Window:
 def _lines(path: Path, name: str, tally: Tally) -> Iterator[tuple[str, Any]]:
     with path.open("rb") as f:
         for number, line in enumerate(f, start=1):
+            at = f"line {number}"
+            if (plain := _fast(line)) is not None:
+                yield at, plain
+                continue
             if not line.strip():
                 continue
-            where = Pointer(name, f"line {number}")
             try:
-                item = _fast(line) or json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except json.JSONDecodeError as e:
                 if not line.endswith(b"\n"):
                     raise SourceError(
                         f"{path}:{number}: not JSON ({e.msg} at column {e.colno}) and the last line: a truncated export. Export it again."
                     ) from e
-                tally.broken(where, f"not JSON ({e.msg} at column {e.colno})")
+                tally.broken(Pointer(name, at), f"not JSON ({e.msg} at column {e.colno})")
             except UnicodeDecodeError as e:
-                tally.broken(where, f"byte {e.start} of the line is not UTF-8")
+                tally.broken(Pointer(name, at), f"byte {e.start} of the line is not UTF-8")
             except RecursionError:
-                tally.broken(where, "nested too deeply")
+                tally.broken(Pointer(name, at), "nested too deeply")
             except ValueError as e:  # a number of more digits than Python takes
-                tally.broken(where, str(e).split(":")[0])
+                tally.broken(Pointer(name, at), str(e).split(":")[0])
             else:
-                yield where.at, _whole_characters(item) if b"\\ud" in line.lower() else item
+                yield at, _whole_characters(item) if b"\\ud" in line.lower() else item
 
 
 def _fast(line: bytes) -> dict[str, Any] | None:

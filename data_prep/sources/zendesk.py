@@ -28,8 +28,11 @@ OTHERS = (
     "brands", "macros", "triggers", "automations", "views", "tags", "side_conversations", "articles", "sections", "categories",
     "topics", "posts", "ticket_skips", "deleted_tickets",
 )  # fmt: skip
+WRITTEN = (str, int, float)  # a subject may be a number
 LISTS = ("comments", "tags", "custom_fields", "fields", "collaborator_ids", "follower_ids", "email_cc_ids")
 TEXTS = ("subject", "raw_subject", "description", "body", "plain_body", "html_body")
+CHECKED: dict[str, Any] = dict.fromkeys(LISTS, list) | dict.fromkeys(TEXTS, WRITTEN) | {"metric_set": dict}
+A_TYPE: dict[Any, str] = {list: "a list", WRITTEN: "a text", dict: "an object"}
 SOLVED = ("solved", "closed")
 AUTOMATIC_CHANNELS = ("rule", "system", "rule_revision")
 AUTOMATIC_RELATIONS = ("trigger", "automation", "rule")
@@ -171,22 +174,15 @@ def _store_comment(
 
 def _wrong(item: dict[str, Any]) -> str | None:
     """Which field of a ticket or comment has a type that no export writes; None where all are as they should be."""
-    for name in LISTS:
-        value = item.get(name)
+    wrong = [name for name in item.keys() & CHECKED if item[name] and not isinstance(item[name], CHECKED[name])]
+    if wrong:
+        name = min(wrong)
+        return f"{name} is {type(item[name]).__name__} {str(item[name])[:40]!r}, not {A_TYPE[CHECKED[name]]}"
+    source = _object(_object(item.get("via")).get("source"))
+    for end in ("from", "to"):
+        value = _object(source.get(end)).get("ticket_ids") if source else None
         if value and not isinstance(value, list):
-            return f"{name} is {type(value).__name__} {str(value)[:40]!r}, not a list"
-    if item.get("via"):
-        source = _object(_object(item["via"]).get("source"))
-        for end in ("from", "to"):
-            value = _object(source.get(end)).get("ticket_ids")
-            if value and not isinstance(value, list):
-                return f"via.source.{end}.ticket_ids is {type(value).__name__} {str(value)[:40]!r}, not a list"
-    for name in TEXTS:
-        if isinstance(item.get(name), dict | list):
-            return f"{name} is {type(item[name]).__name__} {str(item[name])[:40]!r}, not a text"
-    metrics = item.get("metric_set")
-    if metrics and not isinstance(metrics, dict):
-        return f"metric_set is {type(metrics).__name__} {str(metrics)[:40]!r}, not an object"
+            return f"via.source.{end}.ticket_ids is {type(value).__name__} {str(value)[:40]!r}, not a list"
     return None
 
 
