@@ -264,10 +264,10 @@ class _Purse:
         """A request may cost what it is estimated to at most, or what one already did."""
         return max(estimate, self.dearest)
 
-    def takes(self, usd: Decimal) -> bool:
+    def takes(self, usd: Decimal, *, together: bool = False) -> bool:
         if self.budget_usd is None or not usd:  # no limit, or nothing here has a price
             return True
-        if self.under_way and not self.dearest and self.ended < FIRST_CALLS:
+        if self.under_way and not self.dearest and self.ended < FIRST_CALLS and not together:
             return False  # the first answer shows what requests here really cost
         fits = self.spent + self.reserved + usd <= self.budget_usd
         return fits or (not self.under_way and self.spent < self.budget_usd)
@@ -287,6 +287,7 @@ class Guard:
         self._whole = _Purse(budget_usd)
         self._purses: dict[str, _Purse] = {}
         self._calls: dict[int, Call] = {}
+        self._unsettled: dict[int, Call] = {}  # of earlier commands, counted at their worst case
         self._responses: dict[tuple[str, str], str] = {}  # purpose and response id → item
         self._batches: dict[int, _Reserved] = {}  # while the ledger is read: those that are not recorded
         self._next = 1  # number of a call or a batch
@@ -322,11 +323,16 @@ class Guard:
                 self._whole.reserved += call.reserved_usd
                 self._begin(call)
             else:
+                if line["call"] in self._unsettled:
+                    self._forget_presumed(self._unsettled[line["call"]])
                 call, usd = self._calls[line["call"]], Decimal(line["usd"])
+                if line["status"] == UNSETTLED:
+                    self._unsettled[call.number] = call
                 self._learn(call, FREE if line["presumed"] else usd)
                 self.is_repeated(call, line["response"])
                 self._end(call, line["status"], usd, line["presumed"])
         for call in list(self._calls.values()):
+            self._unsettled[call.number] = call
             self._end(call, UNSETTLED, call.reserved_usd, presumed=True)
             self._write(_ending(call, UNSETTLED, call.reserved_usd, presumed=True))
         for number, batch in list(self._batches.items()):
@@ -393,16 +399,18 @@ class Guard:
         kinds: dict[str, int],
         worst_usd: Decimal,
         stopped: threading.Event,
+        together: bool = False,
     ) -> Call | None:
         """Wait until this request fits into the budget with all that are under way; None where the run was stopped.
 
+        together: of requests that leave at once and end at once, so that waiting is useless: None where it does not fit.
         Raises BudgetError where nothing is under way any more and it still does not fit.
         """
         purse = self._purse(purpose)
         with self._changed:
             while not stopped.is_set():
                 usd = purse.worst(worst_usd)
-                if purse.takes(usd) and self._whole.takes(usd):
+                if purse.takes(usd, together=together) and self._whole.takes(usd, together=together):
                     return self._reserved(purpose, item, model, kinds, usd)
                 if not purse.under_way and not self._whole.under_way:
                     tight = self._whole if purse.takes(usd) else purse
@@ -411,8 +419,15 @@ class Guard:
                     if tight is purse:
                         requests = self.about(purpose).requests
                     raise BudgetError(tight.budget_usd, requests, whole_run=tight is self._whole)
+                if together:
+                    break
                 self._changed.wait(0.2)
         return None
+
+    def errand(self, purpose: str, *, model: str) -> Call:
+        """A request that carries no row and costs nothing, such as asking whether a batch is done; it leaves a receipt too."""
+        with self._changed:
+            return self._reserved(purpose, "", model, {}, FREE)
 
     def _number(self) -> int:
         self._next += 1
@@ -507,7 +522,8 @@ class Guard:
         egress = self.about(call.purpose)
         egress.destination = call.destination
         egress.requests += 1
-        egress.rows.add(call.item)
+        if call.item:
+            egress.rows.add(call.item)
         egress.bytes += call.bytes
         egress.kinds.update(call.kinds)
 
@@ -535,7 +551,7 @@ class Guard:
         """
         with self._changed:
             for purse in (self._purse(call.purpose), self._whole):
-                purse.under_way -= 1
+                purse.under_way -= call.number not in self._unsettled
             if not call.sent:
                 del self._calls[call.number]
                 for purse in (self._purse(call.purpose), self._whole):
@@ -543,6 +559,8 @@ class Guard:
                 self._changed.notify_all()
                 return FREE
             cost, presumed = call.cost(usd, may_be_billed=may_be_billed)
+            if call.number in self._unsettled:
+                self._forget_presumed(call)
             self._write(_ending(call, status, cost, presumed=presumed, response_id=response_id))
             self._learn(call, usd or FREE)
             if model is not None:
@@ -550,6 +568,24 @@ class Guard:
             self._end(call, status, cost, presumed)
             self._changed.notify_all()
             return cost if presumed else FREE
+
+    def unsettled(self, purpose: str) -> dict[str, Call]:
+        """Item → its request that an earlier command sent and did not see the end of: `ended` may still be told."""
+        with self._changed:
+            return {c.item: c for c in self._unsettled.values() if c.purpose == purpose}
+
+    def _forget_presumed(self, call: Call) -> None:
+        """Take back the worst case at which a request counted whose end is known at last; it is under way once more."""
+        del self._unsettled[call.number]
+        egress = self.about(call.purpose)
+        egress.statuses[UNSETTLED] -= 1
+        egress.spent_usd -= call.reserved_usd
+        egress.presumed_usd -= call.reserved_usd
+        for purse in (self._purse(call.purpose), self._whole):
+            purse.spent -= call.reserved_usd
+            purse.reserved += call.reserved_usd
+            purse.ended -= 1
+        self._calls[call.number] = call
 
     def _learn(self, call: Call, usd: Decimal) -> None:
         for purse in (self._purse(call.purpose), self._whole):

@@ -93,17 +93,18 @@ def _or(rate: Decimal | None, otherwise: Decimal) -> Decimal:
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """The list price of one model at one moment. provider None: nothing is priced."""
+    """The list price of one model at one moment. provider None: nothing is priced. batch: what `usd` tells is a batch's price."""
 
     provider: str | None
     model: str | None
     at: datetime
+    batch: bool = False
 
     def usd(self, usage: Any) -> Decimal | None:
         """Price of one request from its usage (OpenAI's chat completion shape); None where nothing is priced."""
         details = getattr(usage, "prompt_tokens_details", None)
         cached, written = (getattr(details, f"{n}_tokens", None) or 0 for n in ("cached", "cache_write"))
-        found = self.price(Tokens(usage.prompt_tokens, usage.completion_tokens, cached, written))
+        found = self.price(Tokens(usage.prompt_tokens, usage.completion_tokens, cached, written), batch=self.batch)
         return None if found is None else found.usd
 
     def price(self, tokens: Tokens, *, batch: bool = False) -> Price | None:
@@ -165,6 +166,7 @@ class PriceList:
             "as_of": self.at.date().isoformat(),
             "verified": verified.isoformat() if verified else None,
             "source": f"genai-prices {version()}",
+            **({"processing": "batch"} if self.batch else {}),
         }
 
 
@@ -190,9 +192,11 @@ def version() -> str:
     return importlib.metadata.version("genai-prices")
 
 
-def price_list(provider: str | None, model: str | None, at: datetime | None = None) -> PriceList:
+def price_list(
+    provider: str | None, model: str | None, at: datetime | None = None, *, batch: bool = False
+) -> PriceList:
     """The list, checked with one token so that a wrong name is found before anything is asked."""
-    found = PriceList(provider, model, at or datetime.now(UTC))
+    found = PriceList(provider, model, at or datetime.now(UTC), batch)
     found.price(Tokens(1, 1))
     return found
 

@@ -100,7 +100,7 @@ def _check(response: httpx2.Response, call: Call) -> None:
     echoed = response.headers.get(TAG, "")
     if echoed.startswith(TAG_PREFIX) and echoed != call.tag:
         raise ResponseError("answer_to_another_request", f"the server answered {echoed} where {call.tag} was asked")
-    if response.status_code != 200:
+    if response.status_code != 200 or not call.item:  # an errand's answer may be a file
         return
     kind = response.headers.get("content-type", "").partition(";")[0].strip().casefold()
     if kind and kind not in ANSWER_TYPES and not kind.endswith("+json"):

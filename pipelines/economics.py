@@ -173,8 +173,11 @@ def _price(recipe: Recipe, answer: Answer, book: Book) -> prices.Price | None:
 
 
 def _paid(recipe: Recipe, answer: Answer, book: Book) -> Decimal | None:
-    """What a request is taken to cost: as it was billed, or priced anew where prices, cache or batch are declared."""
-    if not _declared(recipe):
+    """What a request is taken to cost: as it was billed, or priced anew where prices, cache or batch are declared.
+
+    Answers that came by batch are priced anew: production traffic does not wait a day, except for traffic.batch_share of it.
+    """
+    if not _declared(recipe) and (answer.parameters or {}).get("mode") != "batch":
         return answer.usd
     found = _price(recipe, answer, book)
     return found.usd if found is not None else None

@@ -61,12 +61,12 @@ def is_here(url: str) -> bool:
     return offline.is_loopback(urlsplit(url).hostname or "")
 
 
-def prices_of(price: Price | None, section: str = "evaluation.api") -> PriceList:
+def prices_of(price: Price | None, section: str = "evaluation.api", *, batch: bool = False) -> PriceList:
     """The list prices that a `price_as` names; nothing is priced without one. section: where it stands, for what errors say."""
     from evaluation.prices import price_list
 
     try:
-        return price_list(price.provider if price else None, price.model if price else None)
+        return price_list(price.provider if price else None, price.model if price else None, batch=batch)
     except UserError as e:
         raise type(e)(str(e).replace("evaluation.api.", f"{section}.")) from e
 

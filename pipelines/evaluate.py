@@ -197,7 +197,7 @@ class _Session:
                 raise UserError(
                     f"arm {arm}: {len(left)} of {len(asked)} answers are not stored, and --replay asks nobody. Run without --replay."
                 )
-            if left:
+            if left or (self._batch(arm).exists() and not self.how.replay):  # what a provider holds of one is deleted
                 with progress(f"evaluate: {arm}", len(asked)) as update:
                     self._answer(arm, asked, known, file, update)
         finally:
@@ -264,7 +264,7 @@ class _Session:
             )
 
     def _ask_api(self, arm: str, api: Api, asked: Asked, known: set[str], file: AnswerFile, keep: Any) -> None:
-        prices = egress.prices_of(api.price_as, _section(arm))
+        prices = egress.prices_of(api.price_as, _section(arm), batch=api.batch)
         money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
         egress.agree(self.plan(arm, api, asked, known), self.recipe, self.how)
         purpose = self._purpose(arm)
@@ -295,7 +295,7 @@ class _Session:
     def plan(self, arm: str, api: Api, asked: Asked, known: set[str]) -> egress.Plan:
         where, model = _whom(api)
         limit, who = self.recipe.evaluation.max_new_tokens, f"evaluate: arm {arm}"
-        prices = egress.prices_of(api.price_as, _section(arm))
+        prices = egress.prices_of(api.price_as, _section(arm), batch=api.batch)
         return egress.plan(self.recipe, who, where, model, asked, known, prices, limit, thinking=api.thinking_tokens)
 
     @contextmanager
@@ -319,6 +319,7 @@ class _Session:
             thinking_tokens=api.thinking_tokens,
             request=api.request,
             vendor=api.vendor,
+            batch=self._batch(arm) if api.batch else None,
             section=section,
         )
         if base_url is not None:
@@ -381,6 +382,7 @@ class _Session:
             stand_in = chosen["base"] if api.is_stand_in else None
             request = [api.limit_as, api.thinking_tokens, api.request]
             who = [_base_url(api), api.vendor, api.model, api.streaming, api.label_mode, request, stand_in]
+            who += ["batch"] if api.batch else []
         return artifacts.digest([who, settings.max_new_tokens, [(i.id, p) for i, p in asked]])
 
     def _stored(self, arm: str) -> list[Answer]:
@@ -406,7 +408,7 @@ class _Session:
         if len(same) == sum(a.prices is not None for a in stored):
             self.listed[arm] = same[0] if same else None
             return stored
-        prices = egress.prices_of(api.price_as, _section(arm))
+        prices = egress.prices_of(api.price_as, _section(arm), batch=api.batch)
         self.listed[arm] = prices.describe()
         return replay.priced_anew(stored, prices)
 
@@ -415,6 +417,10 @@ class _Session:
         is_paid = self.recipe.evaluation.endpoint(arm) is not None
         folder = self.recipe.run_folder / ANSWERS if is_paid else self.out / "raw"
         return folder / f"{arm}-{self.keys[arm][:12]}.jsonl"
+
+    def _batch(self, arm: str) -> Path:
+        """Where a batch of this arm is remembered while it is under way."""
+        return self._file(arm).with_suffix(".batch.json")
 
     def answers(self) -> dict[tuple[str, str], Answer]:
         found: list[Answer] = []

@@ -21,6 +21,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from evaluation.prices import PriceError, PriceList
 from evaluation.results import Answer, Item
 
 Prompt = tuple[ChatMessage, ...]
+Asked = tuple[Item, Prompt, dict[str, int]]  # with the personal data found in it, by kind
 LONGEST_WAIT_S = 60.0
 REFUSED_LIMIT = 5
 LABEL_TOKENS = 24
@@ -64,6 +66,7 @@ class Endpoint:
     thinking_tokens: int = 0  # added to the longest answer
     request: dict[str, str | int | float | bool | None] = field(default_factory=dict)  # None leaves a field out
     vendor: str | None = None  # a provider of another protocol, asked through the extra [providers]
+    batch: Path | None = None  # where a batch under way is remembered: with it, answers come by batch
     section: str = "evaluation.api"  # where a recipe sets this, for what errors say
 
     def sampling(self, limit: int) -> dict[str, Any]:
@@ -122,52 +125,22 @@ def answer(
         from evaluation.providers.any_llm import AnyLlmCaller
 
         made = AnyLlmCaller
+    elif endpoint.batch is not None:
+        from evaluation.providers.openai_batch import BatchCaller
+
+        made = BatchCaller
     caller = made(endpoint, arm, prices, max_new_tokens, guard, purpose or arm)
     guard.open_purse(caller.purpose, endpoint.budget_usd, at_least=already_spent_usd)
     left = [(item, prompt) for item, prompt in asked if item.id not in known]
     with caller.client:
-        _ask_all(caller, caller.may_leave(left, keep), keep)
+        caller.ask_all(caller.may_leave(left, keep), keep)
     return caller.egress
-
-
-def _ask_all(
-    caller: Caller, waiting: Iterator[tuple[Item, Prompt, dict[str, int]]], keep: Callable[[Answer], None]
-) -> None:
-    """Keep every answer that comes, also where the run must stop: those under way are paid for."""
-    failure: BaseException | None = None
-    with ThreadPoolExecutor(caller.endpoint.concurrency) as pool:
-        under_way: set[Future[Answer]] = set()
-        while True:
-            try:
-                while failure is None and not caller.stopped.is_set() and len(under_way) < caller.endpoint.concurrency:
-                    following = next(waiting, None)
-                    if following is None:
-                        break
-                    under_way.add(pool.submit(caller.ask, *following))
-                if not under_way:
-                    break
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            except BaseException as e:  # also Ctrl-C: what is under way ends within the time limit and is kept
-                if failure is not None:
-                    raise
-                failure = e
-                caller.stopped.set()
-                continue
-            for future in done:
-                try:
-                    made = future.result()
-                    if made.attempts:
-                        keep(made)
-                    caller.refused_all(made)
-                except Exception as e:
-                    failure = failure or e
-                    caller.stopped.set()
-    if failure is not None or caller.failure is not None:
-        raise failure or caller.failure or AssertionError
 
 
 class Caller:
     """One arm's requests: what may leave, retries, faults, prices. A provider of another protocol overrides `_connect` and `_put`."""
+
+    most_bytes = MOST_BYTES
 
     def __init__(
         self, endpoint: Endpoint, arm: str, prices: PriceList, max_new_tokens: int, guard: Guard, purpose: str
@@ -191,14 +164,12 @@ class Caller:
 
         endpoint = self.endpoint
         through = GuardedClient(
-            endpoint.base_url, self.guard, timeout_s=endpoint.timeout_s, most_bytes=MOST_BYTES,
+            endpoint.base_url, self.guard, timeout_s=endpoint.timeout_s, most_bytes=self.most_bytes,
             connections=endpoint.concurrency,
         )  # fmt: skip
         return OpenAI(base_url=endpoint.base_url, api_key=endpoint.key, max_retries=0, http_client=through)
 
-    def may_leave(
-        self, left: Sequence[tuple[Item, Prompt]], keep: Callable[[Answer], None]
-    ) -> Iterator[tuple[Item, Prompt, dict[str, int]]]:
+    def may_leave(self, left: Sequence[tuple[Item, Prompt]], keep: Callable[[Answer], None]) -> Iterator[Asked]:
         """The items that the policy lets out, with the personal data found in them; for the others `keep` gets the reason."""
         for item, prompt in left:
             kinds = kinds_in(prompt)
@@ -208,6 +179,39 @@ class Caller:
             else:
                 self.egress.kept_back[item.id] = reason
                 keep(Answer(item.id, self.arm, None, error=reason, attempts=0))
+
+    def ask_all(self, waiting: Iterator[Asked], keep: Callable[[Answer], None]) -> None:
+        """Keep every answer that comes, also where the run must stop: those under way are paid for."""
+        failure: BaseException | None = None
+        with ThreadPoolExecutor(self.endpoint.concurrency) as pool:
+            under_way: set[Future[Answer]] = set()
+            while True:
+                try:
+                    while failure is None and not self.stopped.is_set() and len(under_way) < self.endpoint.concurrency:
+                        following = next(waiting, None)
+                        if following is None:
+                            break
+                        under_way.add(pool.submit(self.ask, *following))
+                    if not under_way:
+                        break
+                    done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                except BaseException as e:  # also Ctrl-C: what is under way ends within the time limit and is kept
+                    if failure is not None:
+                        raise
+                    failure = e
+                    self.stopped.set()
+                    continue
+                for future in done:
+                    try:
+                        made = future.result()
+                        if made.attempts:
+                            keep(made)
+                        self.refused_all(made)
+                    except Exception as e:
+                        failure = failure or e
+                        self.stopped.set()
+        if failure is not None or self.failure is not None:
+            raise failure or self.failure or AssertionError
 
     def ask(self, item: Item, prompt: Prompt, kinds: dict[str, int]) -> Answer:
         """One item, with retries. A fault that stays is an answer without text, not a crash."""
@@ -236,6 +240,12 @@ class Caller:
                 return self._answer(item, reply, call, elapsed_ms, attempt, presumed)
         return Answer(item.id, self.arm, None, error=error, attempts=attempt, usd_presumed=presumed or None)
 
+    def mode(self, item: Item) -> str:
+        """How this item is asked, as stored answers tell it."""
+        if self.endpoint.batch is not None:
+            return "batch"
+        return self.endpoint.label_mode if item.choices else "chat"
+
     def refused_all(self, answer: Answer) -> None:
         """Raise ApiError where the first requests were all refused: the request is wrong, not the items."""
         refused = answer.error is not None and answer.error.startswith("refused")
@@ -248,12 +258,13 @@ class Caller:
             self.failure = self.failure or why
         self.stopped.set()
 
-    def _reserve(self, item: Item, prompt: Prompt, kinds: dict[str, int]) -> Call | None:
-        self._wait_for_slot()
+    def _reserve(self, item: Item, prompt: Prompt, kinds: dict[str, int], *, together: bool = False) -> Call | None:
+        if not together:
+            self._wait_for_slot()
         try:
             return self.guard.reserve(
                 self.purpose, item.id, model=self.endpoint.model, kinds=kinds, worst_usd=self.worst_usd(item, prompt),
-                stopped=self.stopped,
+                stopped=self.stopped, together=together,
             )  # fmt: skip
         except BudgetError as e:
             setting = "--budget-usd" if e.whole_run else f"{self.endpoint.section}.budget_usd"
@@ -330,8 +341,8 @@ class Caller:
             chosen, found = got["answers"]["label"]["choice"], got["answers"]["label"]["probabilities"]
         if chosen is not None and (chosen not in item.choices or not _are_probabilities(found, item.choices)):
             raise ValueError("the server chose what was not offered, or gave no probabilities")
-        counted = _as_dict(got.get("usage")).get("input_tokens")
-        usage = read_usage({**_as_dict(got.get("usage")), "prompt_tokens": counted, "completion_tokens": 0})
+        counted = as_dict(got.get("usage")).get("input_tokens")
+        usage = read_usage({**as_dict(got.get("usage")), "prompt_tokens": counted, "completion_tokens": 0})
         logprobs = {c: round(math.log(max(p, 1e-30)), 5) for c, p in found.items()}
         return Reply(chosen, usage, _text(got.get("model")), _text(got.get("id")), logprobs=logprobs)
 
@@ -359,7 +370,7 @@ class Caller:
         return Reply(_clean("".join(parts)), counted, _text(model), _text(response_id), finished, first)
 
     def _answer(
-        self, item: Item, reply: Reply, call: Call, elapsed_ms: float, attempt: int, presumed: Decimal
+        self, item: Item, reply: Reply, call: Call, elapsed_ms: float | None, attempt: int, presumed: Decimal
     ) -> Answer:
         try:
             usd = self.prices.usd(as_usage(reply.usage)) if reply.usage is not None else None
@@ -372,8 +383,8 @@ class Caller:
             text, error = read_choice(text, item.choices)
         status = "answered" if error is None else error
         presumed += self.guard.ended(call, status, usd, may_be_billed=True, model=reply.model, response_id=reply.id)
-        mode = self.endpoint.label_mode if item.choices else "chat"
-        sampling = self.endpoint.sampling(self._limit(item)) if mode == "chat" else {}
+        mode = self.mode(item)
+        sampling = self.endpoint.sampling(self._limit(item)) if mode in ("chat", "batch") else {}
         return Answer(
             item.id, self.arm, text or None, error,
             said=said if item.choices else None,
@@ -475,11 +486,11 @@ def chat_reply(body: dict[str, Any]) -> Reply:
 
 def read_usage(raw: Any) -> dict[str, Any] | None:
     """Token counts, where they are counts: NaN, fractions, negative numbers, or more cached than read are none."""
-    found = {k: v for k, v in _as_dict(raw).items() if _is_count(v)}
+    found = {k: v for k, v in as_dict(raw).items() if _is_count(v)}
     if "prompt_tokens" not in found or "completion_tokens" not in found:
         return None
     for name in ("prompt_tokens_details", "completion_tokens_details"):
-        details = {k: v for k, v in _as_dict(_as_dict(raw).get(name)).items() if _is_count(v)}
+        details = {k: v for k, v in as_dict(as_dict(raw).get(name)).items() if _is_count(v)}
         if details:
             found[name] = details
     details = found.get("prompt_tokens_details", {})
@@ -505,7 +516,7 @@ def _are_probabilities(found: Any, choices: Sequence[str]) -> bool:
     )
 
 
-def _as_dict(value: Any) -> dict[str, Any]:
+def as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
