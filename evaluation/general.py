@@ -1,6 +1,7 @@
 """Forgetting: what tuning cost on questions that have nothing to do with the task, the same ones before and after.
 
-The set is the user's own: JSON lines with `prompt` (a text, or chat messages) and `answer`.
+The set is the user's own: JSON lines with `prompt` (a text, or chat messages) and `answer`; or tasks of a harness
+(evaluation.harness).
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from evaluation.statistics import clustered_mean
 if TYPE_CHECKING:
     from evaluation.providers.local import LocalModel
 
-Metric = Literal["log_likelihood", "exact_match"]
-UNIT = {"log_likelihood": "nats a token", "exact_match": "share of exact answers"}
+Metric = Literal["log_likelihood", "exact_match", "task_score"]
+UNIT = {"log_likelihood": "nats a token", "exact_match": "share of exact answers", "task_score": "mean task score"}
 
 
 @dataclass(frozen=True, slots=True)

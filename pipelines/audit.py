@@ -31,11 +31,13 @@ def canaries_of(recipe: Recipe) -> list[Canary]:
 def settings(recipe: Recipe) -> dict[str, Any]:
     """What the two measurements depend on besides dataset, adapter and base."""
     chosen = recipe.evaluation.model_dump(mode="json", include={"leaks", "general"})
-    if recipe.evaluation.general is not None:
-        path = recipe.evaluation.general.path
+    if recipe.evaluation.general is not None and (path := recipe.evaluation.general.path) is not None:
         if not path.is_file():
             raise UserError(f"{path}: no such file. Correct evaluation.general.path, or leave the section out.")
         chosen["general"]["path"] = artifacts.file_sha256(path)
+    if recipe.evaluation.general is not None and (tasks := recipe.evaluation.general.lm_eval_folder) is not None:
+        files = sorted(p for p in tasks.rglob("*") if p.is_file())
+        chosen["general"]["lm_eval_folder"] = {str(p.relative_to(tasks)): artifacts.file_sha256(p) for p in files}
     return {**chosen, "seed": recipe.seed}
 
 
@@ -89,6 +91,14 @@ def _leaks(recipe: Recipe, part: Leaks, model: LocalModel, train: Sequence[Row])
 def _general(recipe: Recipe, part: General, model: LocalModel) -> dict[str, Any]:
     from evaluation import general
 
+    if part.path is None:
+        from evaluation import harness
+
+        scored = harness.compare(
+            model, part.lm_eval, folder=part.lm_eval_folder, max_items=part.max_items,
+            batch_size=recipe.evaluation.batch_size,
+        )  # fmt: skip
+        return general.judge(scored, metric="task_score", max_drop=part.max_drop) | {"tasks": list(part.lm_eval)}
     questions = general.read(part.path, max_items=part.max_items)
     found = general.compare(
         model,

@@ -393,13 +393,19 @@ def promote(
     override: Annotated[
         str | None, typer.Option(help="Promote without a passing decision; the reason is recorded.")
     ] = None,
+    api: Annotated[
+        bool, typer.Option("--api", help="Where the decision is to stay: point the registry's alias at the API.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Put the adapter on its serving target, prove it there, then move the alias."""
     from pipelines import promote as promotion
     from pipelines import report_lines, stages
 
-    done = promotion.promote(_load(recipe), stages.How(recipe), override=override)
+    if api and override:
+        raise UserError("--api needs no reason: leave --override out.")
+    loaded, how = _load(recipe), stages.How(recipe)
+    done = promotion.promote_api(loaded, how) if api else promotion.promote(loaded, how, override=override)
     _say(done, report_lines.promoted(done), json_)
 
 

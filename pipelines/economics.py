@@ -61,9 +61,9 @@ def of(
     for s in sorted(speed, key=lambda s: (s["task"] not in gated, s["task"])):
         task, arm = s["task"], s["arm"]
         if s["busy_ms"] is None and _is_api(view, task, arm):
-            rows.append(
-                {"task": task, "arm": arm, **_api_row(_managed(recipe, view, task, arm, book), d.monthly_requests)}
-            )
+            its = _book(recipe, view, arm, facts.get("listed", {}).get(arm))
+            paid = _managed(recipe, view, task, arm, its)
+            rows.append({"task": task, "arm": arm, **_api_row(paid, d.monthly_requests)})
             continue
         capacity = _capacity(recipe, view, task, arm, measured)
         api = _managed(recipe, view, task, d.baseline, book)

@@ -46,7 +46,7 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     settings["egress"] = recipe.egress.model_dump(include={"sensitivity", "blocked_kinds"}, mode="json")
     for arm, asked in ({"api": settings["api"]} | settings["more_apis"]).items():
         if (api := recipe.evaluation.endpoint(arm)) is not None:
-            asked["base_url"] = _base_url(api)
+            asked["base_url"] = address(api)
             for how in HOW_IT_IS_ASKED:
                 asked.pop(how)
     return {
@@ -302,7 +302,7 @@ class _Session:
     def _endpoint(self, arm: str, api: Api) -> Iterator[Endpoint]:
         from evaluation.providers.openai_compatible import Endpoint
 
-        base_url, name, key = _base_url(api), api.model or "", os.environ.get(api.api_key_env, "")
+        base_url, name, key = address(api), api.model or "", os.environ.get(api.api_key_env, "")
         section = _section(arm)
         common = Endpoint(
             base_url or "",
@@ -381,7 +381,7 @@ class _Session:
         if (api := settings.endpoint(arm)) is not None:
             stand_in = chosen["base"] if api.is_stand_in else None
             request = [api.limit_as, api.thinking_tokens, api.request]
-            who = [_base_url(api), api.vendor, api.model, api.streaming, api.label_mode, request, stand_in]
+            who = [address(api), api.vendor, api.model, api.streaming, api.label_mode, request, stand_in]
             who += ["batch"] if api.batch else []
         return artifacts.digest([who, settings.max_new_tokens, [(i.id, p) for i, p in asked]])
 
@@ -469,10 +469,16 @@ def _section(arm: str) -> str:
 
 
 def _whom(api: Api) -> tuple[str, str]:
-    return _base_url(api) or "http://localhost", api.model or "the untuned base model (stand-in)"
+    return address(api) or "http://localhost", api.model or "the untuned base model (stand-in)"
 
 
-def _base_url(api: Api) -> str | None:
+def model_key(arm: str, api: Api) -> str:
+    """Under what the LoggedModel of an API arm is remembered."""
+    return f"{arm} {api.base_url} {api.model}"
+
+
+def address(api: Api) -> str | None:
+    """Where an API is asked; None for a stand-in."""
     return (os.environ.get(api.base_url_env) if api.base_url_env else None) or api.base_url
 
 
@@ -531,7 +537,7 @@ def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View, ses
         elif (api := settings.endpoint(arm)) is not None:
             params |= {"stand_in": api.is_stand_in, "model": api.model or "stand-in: untuned base"}
             name = "api-stand-in" if api.is_stand_in else arm
-            model_id = tracked.logged_model(name, "managed-api", params, None, f"{arm} {api.base_url} {api.model}")
+            model_id = tracked.logged_model(name, "managed-api", params, None, model_key(arm, api))
         run_id = tracked.arm(arm, params, values)
         if model_id is not None:
             tracked.model_metrics(run_id, model_id, values, digest)

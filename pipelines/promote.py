@@ -2,6 +2,9 @@
 
 Order: decision checked → version registered → target proves and moves its alias → registry alias `champion` moves. A crash
 in between leaves the old version serving; the same command goes on.
+
+Where the verdict is to stay on the API, `promote --api` points `champion` at the API's entry: whoever asks the registry what
+answers in production is told. No serving target is touched, since none of them serves an API.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from data_prep.records import UserError
 from pipelines import artifacts, recipe_file, stages
 from pipelines.recipe import Promotion, Recipe
 from pipelines.stages import How
+
+API = "api"  # in the place of a serving target, where the API answers in production
 
 
 class GateRefused(UserError):
@@ -55,7 +60,7 @@ def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]
                 **({"freehold.override": override} if override else {}),
             }
             source = stages.folder(recipe, "train")
-            version = tracked.register(settings.alias, model_id, source, tags, adapter.content_sha256)
+            version = tracked.register(settings.alias, model_id, source.as_uri(), tags, adapter.content_sha256)
             candidate = _candidate(recipe, settings, adapter)
             options = recipe_file.options("pipelines.targets", settings.target.kind, settings.target.options)
             how.on_event(f"promote: {candidate.name} to {settings.target.kind}")
@@ -69,6 +74,43 @@ def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]
         return record
 
 
+def promote_api(recipe: Recipe, how: How) -> dict[str, Any]:
+    """Point the registry's alias at the API that the decision keeps. Returns the record of what was done."""
+    settings, arm = _settings(recipe), recipe.decision.baseline
+    api = recipe.evaluation.endpoint(arm)
+    if api is None or api.is_stand_in:
+        what = "no API" if api is None else "a stand-in on this machine, which serves nobody"
+        raise UserError(f"decision.baseline {arm!r} is {what}; only an API with a base_url can be the champion.")
+    with artifacts.locked(recipe.run_folder):
+        decision = _current_decision(recipe)
+        verdict = decision.facts["verdict"]
+        if verdict == "self_host":
+            raise UserError(
+                "the decision is self_host: the tuned model may take over. Run `freehold promote` without --api."
+            )
+        from pipelines import evaluate
+        from pipelines.tracking import tracked_stage
+
+        inputs = {"decision": decision.content_sha256, "api": arm}
+        with tracked_stage(recipe, how.recipe_path, "promote", inputs) as tracked:
+            key = evaluate.model_key(arm, api)
+            tags = {"freehold.decision_sha256": decision.content_sha256, "freehold.verdict": verdict}
+            version = tracked.register(settings.alias, tracked.model_id(key), key, tags, f"{settings.alias} {key}")
+            tracked.set_alias(settings.alias, "champion", version)
+            name = f"{settings.alias}@{api.model}"
+            checks = [
+                f"registry: {settings.alias} champion is version {version}, {api.model} at {evaluate.address(api)}"
+            ]
+            if (before := _current(recipe)) is not None and before["target"] != API:
+                checks.append(f"{before['target']}: not touched, {before['name']} still runs there")
+            record = _record("stays on the API:", recipe, settings, name, checks, verdict, None) | {"target": API}
+            record["registry_version"] = version
+            _remember(recipe, record)
+            tracked.params({"alias": settings.alias, "version": name, "target": API})
+            tracked.artifact(_folder(recipe) / "promotion.json")
+        return record
+
+
 def rollback(recipe: Recipe, how: How) -> dict[str, Any]:
     """Point the alias back at the version that served before the current one."""
     settings = _settings(recipe)
@@ -76,15 +118,18 @@ def rollback(recipe: Recipe, how: How) -> dict[str, Any]:
         current = _current(recipe)
         if current is None or not current.get("previous"):
             raise UserError("there is nothing to roll back to: no earlier version was promoted from this run folder.")
-        options = recipe_file.options("pipelines.targets", settings.target.kind, settings.target.options)
         how.on_event(f"rollback: {current['name']} to {current['previous']}")
-        undo = plugins.load("pipelines.targets", settings.target.kind, "rollback")
-        checks = undo(settings.alias, current["previous"], **options)
         earlier = next(h for h in reversed(_history(recipe)) if h["name"] == current["previous"])
+        if earlier["target"] == API:
+            checks = [f"{current['target']}: not touched, {current['name']} still runs there"]
+        else:
+            options = recipe_file.options("pipelines.targets", settings.target.kind, settings.target.options)
+            undo = plugins.load("pipelines.targets", settings.target.kind, "rollback")
+            checks = undo(settings.alias, current["previous"], **options)
         record = _record(
             "rolled back to", recipe, settings, earlier["name"], checks, earlier["verdict"], earlier.get("override")
         )
-        record["registry_version"] = earlier["registry_version"]
+        record |= {"registry_version": earlier["registry_version"], "target": earlier["target"]}
         _remember(recipe, record)
         from pipelines.tracking import Store
 
@@ -111,6 +156,16 @@ def _settings(recipe: Recipe) -> Promotion:
 
 def _decision(recipe: Recipe, override: str | None) -> artifacts.Manifest:
     """The decision's manifest, if it passes and is about what is on disk now."""
+    decision = _current_decision(recipe)
+    verdict = decision.facts["verdict"]
+    if verdict != "self_host" and override is None:
+        reason = json.loads((stages.folder(recipe, "decide") / "decision.json").read_text())["sentence"]
+        raise GateRefused(f"not promoted, the decision is {verdict}: {reason}", 3 if verdict == "undecided" else 4)
+    return decision
+
+
+def _current_decision(recipe: Recipe) -> artifacts.Manifest:
+    """The decision's manifest, if it is about what is on disk now."""
     folder = stages.folder(recipe, "decide")
     decision = artifacts.need(folder, "decide")
     artifacts.verify(folder, decision)
@@ -125,27 +180,24 @@ def _decision(recipe: Recipe, override: str | None) -> artifacts.Manifest:
         raise UserError(
             f"{folder}: was made for another {', '.join(dict.fromkeys(stale))}. Run `freehold run RECIPE` again; a decision belongs to one adapter."
         )
-    verdict = decision.facts["verdict"]
-    if verdict != "self_host" and override is None:
-        reason = json.loads((folder / "decision.json").read_text())["sentence"]
-        raise GateRefused(f"not promoted, the decision is {verdict}: {reason}", 3 if verdict == "undecided" else 4)
     return decision
 
 
 def _candidate(recipe: Recipe, settings: Promotion, adapter: artifacts.Manifest) -> Any:
-    from pipelines.serving import golden
+    from pipelines.serving import golden, parity
     from pipelines.serving.candidate import Candidate
     from pipelines.training import base
 
     work = _folder(recipe)
     work.mkdir(parents=True, exist_ok=True)
+    recorded = tuple(golden.load(stages.folder(recipe, "evaluate") / "golden.jsonl"))
     return Candidate(
         alias=settings.alias,
         name=f"{settings.alias}@{adapter.content_sha256[:12]}",
         adapter=stages.folder(recipe, "train"),
         base=base.materialise(recipe),
-        golden=tuple(golden.load(stages.folder(recipe, "evaluate") / "golden.jsonl")),
-        logprob_tolerance=settings.logprob_tolerance,
+        golden=recorded,
+        logprob_tolerance=settings.logprob_tolerance or parity.tolerance_of(recorded),
         work=work,
         previous=current["name"] if (current := _current(recipe)) else None,
     )

@@ -241,9 +241,10 @@ class Api(Section):
     price_as: Price | None = Field(
         default=None, description="Whose list price applies; a stand-in is priced as the API it stands for"
     )
-    label_mode: Literal["chat", "decisions", "systemone"] = Field(
+    label_mode: Literal["chat", "logprobs", "decisions", "systemone"] = Field(
         default="chat",
-        description="How labels are asked: a chat answer that is read, or the server's typed decisions with probabilities",
+        description="How labels are asked: a chat answer that is read, the same with the probabilities that its tokens tell"
+        " (`logprobs` of chat completions), or the server's typed decisions with probabilities",
     )
     streaming: bool = Field(default=False, description="Stream answers, which measures the time to the first token")
     concurrency: int = Field(default=4, ge=1, le=256, description="Requests under way at once")
@@ -285,7 +286,7 @@ class Api(Section):
             raise ValueError(f"vendor {self.vendor} needs base_url, label_mode chat, and no streaming")
         if self.batch and (self.base_url is None or self.label_mode != "chat" or self.streaming or self.vendor):
             raise ValueError("batch needs base_url and label_mode chat, and takes neither streaming nor a vendor")
-        if self.label_mode != "chat" and self.examples:
+        if self.label_mode in ("decisions", "systemone") and self.examples:
             raise ValueError(f"label_mode {self.label_mode} takes no examples; set examples to 0")
         if self.base_url is not None and self.model is None:
             raise ValueError("base_url needs `model`: the id to ask for")
@@ -340,14 +341,31 @@ class Leaks(Section):
 class General(Section):
     """Forgetting: questions outside the task, asked before and after tuning."""
 
-    path: Path = Field(description="Your file: JSON lines with `prompt` (text or messages) and `answer`")
-    metric: Literal["log_likelihood", "exact_match"] = Field(
-        default="log_likelihood", description="log_likelihood of the answer, nats a token; exact_match generates"
+    path: Path | None = Field(
+        default=None, description="Your file: JSON lines with `prompt` (text or messages) and `answer`"
     )
-    max_items: int = Field(default=200, ge=2, description="Questions beyond this number are not asked")
+    lm_eval: tuple[str, ...] = Field(
+        default=(),
+        description="Instead of a file: tasks of lm-evaluation-harness (extra [lm-eval]), such as `arc_easy`; data that is not"
+        " on this machine is downloaded",
+    )
+    lm_eval_folder: Path | None = Field(default=None, description="Folder of your own task files for the harness")
+    metric: Literal["log_likelihood", "exact_match"] = Field(
+        default="log_likelihood",
+        description="Of your file: log_likelihood of the answer, nats a token; exact_match generates. A task has its own",
+    )
+    max_items: int = Field(
+        default=200, ge=2, description="Questions beyond this number, of a file or a task, are not asked"
+    )
     max_drop: float | None = Field(
         default=None, gt=0, description="Gate: fails where a larger drop is shown; none only reports it"
     )
+
+    @model_validator(mode="after")
+    def _one_set(self) -> General:
+        if (self.path is None) == (not self.lm_eval):
+            raise ValueError("give `path`, your file, or `lm_eval`, tasks of the harness; not both")
+        return self
 
 
 class Judge(Section):
@@ -761,8 +779,11 @@ class Target(Section):
 class Promotion(Section):
     alias: Slug = Field(description="Name clients ask for; versions are alias@sha12")
     target: Target = Field(description="Where the tuned model goes")
-    logprob_tolerance: float = Field(
-        default=0.02, gt=0, description="Largest difference of a golden token's log-probability"
+    logprob_tolerance: float | None = Field(
+        default=None,
+        gt=0,
+        description="Largest difference of a golden token's log-probability; without it 0.02 where evaluation computed in fp32,"
+        " 0.2 in bf16",
     )
 
 

@@ -258,7 +258,8 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         privacy = privacy.model_copy(update={"planted": folder / privacy.planted})
     evaluation = recipe.evaluation
     if evaluation.general is not None:
-        general = evaluation.general.model_copy(update={"path": folder / evaluation.general.path})
+        given = {n: p for n in ("path", "lm_eval_folder") if (p := getattr(evaluation.general, n)) is not None}
+        general = evaluation.general.model_copy(update={name: folder / path for name, path in given.items()})
         evaluation = evaluation.model_copy(update={"general": general})
     training = recipe.training
     if training.launch is not None:

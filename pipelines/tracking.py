@@ -288,8 +288,8 @@ class StageRun:
     def table(self, rows: dict[str, list[Any]], name: str) -> None:
         self.store.client.log_table(self.run_id, rows, name)
 
-    def register(self, name: str, model_id: str | None, source: Path, tags: dict[str, str], key: str) -> str:
-        """A version of the registered model, once per key. Returns the version."""
+    def register(self, name: str, model_id: str | None, source: str, tags: dict[str, str], key: str) -> str:
+        """A version of the registered model, once per key. source: where it lies, if this store has no LoggedModel of it."""
         from mlflow.exceptions import MlflowException
 
         client, known = self.store.client, self.store.state.data.setdefault("versions", {})
@@ -300,7 +300,7 @@ class StageRun:
         except MlflowException as e:
             if e.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        where = f"models:/{model_id}" if model_id else source.as_uri()
+        where = f"models:/{model_id}" if model_id else source
         version = client.create_model_version(name, source=where, run_id=self.run_id, tags=tags, model_id=model_id)
         known[key] = version.version
         self.store.state.save()

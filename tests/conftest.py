@@ -153,7 +153,8 @@ tasks:
     max_dev_rows: 1
     max_test_rows: 2
 model: {{path: {model}}}
-training: {{rank: 4, alpha: 8, learning_rate: 5.0e-3, max_length: 512, global_batch: 2, eval_every: 4, save_every: 4, warmup_steps: 2}}
+training: {{rank: 4, alpha: 8, learning_rate: 5.0e-3, max_length: 512, global_batch: 2, eval_every: 4, save_every: 4, warmup_steps: 2,
+  precision: fp32}}
 evaluation:
   arms: [base, few_shot, tuned, api]
   few_shot_examples: 3

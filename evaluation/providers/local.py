@@ -28,6 +28,7 @@ WORTH_SHARING = 32  # tokens
 class Generated:
     token_ids: list[int]  # the stop token included
     logprobs: list[float]  # of each token, nats
+    margins: list[float]  # how much likelier each token was than the next best, nats
     text: str
 
 
@@ -45,7 +46,7 @@ class LocalModel:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True).to(device).eval()
         self.model: Any = PeftModel.from_pretrained(model, adapter).eval() if adapter is not None else model
-        self.has_adapter = adapter is not None
+        self.has_adapter, self.dtype = adapter is not None, dtype
         self.stop_ids = list(stop_ids)
         self.max_positions = int(getattr(model.config.get_text_config(), "max_position_embeddings", 2**31))
 
@@ -139,8 +140,16 @@ class LocalModel:
     def _generated(self, ids: list[int], logprobs: list[torch.Tensor], row: int) -> Generated:
         stop = next((i for i, t in enumerate(ids) if t in self.stop_ids), len(ids) - 1)
         kept = ids[: stop + 1]
-        text = self.tokenizer.decode(kept, skip_special_tokens=True).strip()
-        return Generated(kept, [round(float(logprobs[i][row, t]), 5) for i, t in enumerate(kept)], text)
+        best = [logprobs[i][row].topk(2).values for i in range(len(kept))]
+        return Generated(
+            kept,
+            [round(float(logprobs[i][row, t]), 5) for i, t in enumerate(kept)],
+            [round(float(first - second), 5) for first, second in best],
+            self.text_of(kept),
+        )
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
 
 def answer(

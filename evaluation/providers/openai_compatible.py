@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ Asked = tuple[Item, Prompt, dict[str, int]]  # with the personal data found in i
 LONGEST_WAIT_S = 60.0
 REFUSED_LIMIT = 5
 LABEL_TOKENS = 24
+TYPED = ("decisions", "systemone")  # ways to ask for a label that generate no text
 MOST_BYTES = 1_000_000  # of a response: the longest answers are a hundredth of it
 MOST_TOKENS = 10**9
 # errors of answers that another attempt may mend: the next command asks these items again
@@ -61,7 +62,7 @@ class Endpoint:
     max_retries: int = 5
     budget_usd: Decimal = Decimal(5)
     first_wait_s: float = 0.5
-    label_mode: Literal["chat", "decisions", "systemone"] = "chat"
+    label_mode: Literal["chat", "logprobs", "decisions", "systemone"] = "chat"
     limit_as: str = "max_tokens"
     thinking_tokens: int = 0  # added to the longest answer
     request: dict[str, str | int | float | bool | None] = field(default_factory=dict)  # None leaves a field out
@@ -304,11 +305,19 @@ class Caller:
 
     def _put(self, item: Item, prompt: Prompt, call: Call) -> Reply:
         """The question put once, in the server's protocol."""
-        if item.choices and self.endpoint.label_mode != "chat":
+        mode, request = self.mode(item), self._request(item, prompt)
+        if mode in TYPED:
             return self._typed(item, prompt, call)
+        if mode == "logprobs":
+            from evaluation.providers import label_logprobs
+
+            body = self._post("/chat/completions", request | label_logprobs.REQUEST, call)
+            reply = chat_reply(body)
+            told = as_dict(body["choices"][0].get("logprobs")) if body["choices"] else {}
+            return replace(reply, logprobs=label_logprobs.of_choices(told.get("content"), item.choices))
         if self.endpoint.streaming:
-            return self._streamed(self._request(item, prompt), call)
-        return chat_reply(self._post("/chat/completions", self._request(item, prompt), call))
+            return self._streamed(request, call)
+        return chat_reply(self._post("/chat/completions", request, call))
 
     def _request(self, item: Item, prompt: Prompt) -> dict[str, Any]:
         sampling = self.endpoint.sampling(self._limit(item))
@@ -384,7 +393,7 @@ class Caller:
         status = "answered" if error is None else error
         presumed += self.guard.ended(call, status, usd, may_be_billed=True, model=reply.model, response_id=reply.id)
         mode = self.mode(item)
-        sampling = self.endpoint.sampling(self._limit(item)) if mode in ("chat", "batch") else {}
+        sampling = self.endpoint.sampling(self._limit(item)) if mode not in TYPED else {}
         return Answer(
             item.id, self.arm, text or None, error,
             said=said if item.choices else None,

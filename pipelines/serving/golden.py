@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,11 @@ GOLDEN_TOKENS = 24
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """One prompt with the greedy continuation of the tuned model and of the base: token ids and log-probabilities."""
+    """One prompt with the greedy continuation of the tuned model and of the base: token ids, log-probabilities, margins.
+
+    A margin is how much likelier a token was than the next best, in nats: where it is small, another precision may take the
+    other. texts: the tuned text as it is before each token. Both are empty in what an earlier version recorded.
+    """
 
     item: str
     messages: tuple[dict[str, str], ...]
@@ -33,6 +37,10 @@ class Golden:
     tuned_text: str
     base_ids: list[int]
     base_logprobs: list[float]
+    tuned_margins: list[float] = field(default_factory=list)
+    base_margins: list[float] = field(default_factory=list)
+    tuned_texts: list[str] = field(default_factory=list)
+    precision: str = "float32"  # that they were computed in
 
 
 def record(model: LocalModel, items: Sequence[Item], *, number: int, seed: int) -> list[Golden]:
@@ -48,9 +56,13 @@ def record(model: LocalModel, items: Sequence[Item], *, number: int, seed: int) 
         with model.untuned():
             base = model.generate([ids], max_new_tokens=GOLDEN_TOKENS)[0]
         messages = tuple({"role": m["role"], "content": m["content"]} for m in item.prompt)
+        texts = [model.text_of(tuned.token_ids[:n]) for n in range(len(tuned.token_ids))]
         found.append(
-            Golden(item.id, messages, ids, tuned.token_ids, tuned.logprobs, tuned.text, base.token_ids, base.logprobs)
-        )
+            Golden(
+                item.id, messages, ids, tuned.token_ids, tuned.logprobs, tuned.text, base.token_ids, base.logprobs,
+                tuned.margins, base.margins, texts, str(model.dtype).removeprefix("torch."),
+            )
+        )  # fmt: skip
     return found
 
 

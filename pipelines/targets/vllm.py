@@ -143,8 +143,9 @@ class Replica:
                 raise TargetError(
                     f"{self.url}: renders prompts to other tokens than evaluation did. Is its chat template the adapter's?"
                 )
-            off = [abs(a - b) for a, b in zip(r.logprobs or [], g.base_logprobs, strict=False)]
-            if r.ids != g.base_ids or (off and max(off) > tolerance):
+            same, may_part = parity.parting(g.base_ids, g.base_margins, r.ids or [], tolerance)
+            off = parity.furthest((r.logprobs or [])[:same], g.base_logprobs[:same])
+            if not may_part or off > tolerance:
                 raise TargetError(
                     f"{self.url}: {base_model!r} does not answer as the base that the adapter was trained on. Wrong base model?"
                 )

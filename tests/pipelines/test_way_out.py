@@ -9,6 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -22,6 +23,8 @@ from pipelines import egress, judging, recipe_file, stages
 from pipelines.recipe import Judge, Recipe
 from pipelines.tracking import is_elsewhere
 from tests.conftest import Workspace
+from tests.evaluation.batch_server import answered
+from tests.evaluation.batch_server import serving as batches
 from tests.evaluation.test_egress import IBAN, listening, own_address
 
 FAR = "https://api.firm.example/v1"
@@ -168,6 +171,25 @@ def test_two_apis_are_two_arms_with_prices_of_their_own(copied: Workspace) -> No
     assert usd == {"api": Decimal("0.00027"), "open_model": Decimal("0.0045")}
     decision = json.loads((copied.run_folder / "decision" / "decision.json").read_text())
     assert decision["gates"]["baseline"] == "open_model"
+
+
+def test_an_arm_asked_by_batch_has_its_price_no_latency_and_production_pays_the_usual_one(copied: Workspace) -> None:
+    with batches(lambda line: answered(line, id=str(uuid4())), looks=1) as server:
+        with_api(
+            copied,
+            f"api: {{base_url: '{server.url}', model: m, batch: true, price_as: {{provider: openai, model: gpt-4o-mini}}}}",
+        )
+        done = copied.freehold("run", "desk.yaml", OPENAI_API_KEY="key")
+        assert done.returncode in (0, 3, 4), done.stderr[-2000:]
+        assert "batch batch_0: completed" in done.stderr
+        again = copied.freehold("run", "desk.yaml", OPENAI_API_KEY="key")
+        assert again.returncode == done.returncode, again.stderr[-2000:]
+        assert (len(server.batches), server.files) == (1, {})
+    report = copied.run_folder / "report"
+    speed = {s["arm"]: s for s in json.loads((report / "speed.json").read_text())}
+    assert (speed["api"]["p95_ms"], speed["api"]["usd_per_request"]) == (None, "0.00000675")
+    rows = json.loads((copied.run_folder / "decision" / "economics.json").read_text())["rows"]
+    assert {r["usd_per_1k"] for r in rows if r["arm"] == "api"} == {"0.0135"}
 
 
 @pytest.mark.parametrize(
@@ -324,3 +346,42 @@ def test_a_judges_plan_is_never_less_than_what_it_is_then_asked(recipe: Recipe) 
     really = egress.plan(made, judging.WHO, FAR, "arbiter-7b", asked, set(), price_list("openai", "gpt-4o-mini"), 16)
     assert really.items == plan.items
     assert plan.prompt_tokens >= really.prompt_tokens > 0  # type: ignore[operator]
+
+
+def test_where_the_verdict_is_to_stay_the_registry_says_that_the_api_answers(copied: Workspace) -> None:
+    from mlflow import MlflowClient
+
+    refused = copied.freehold("promote", "desk.yaml", "--api")
+    assert (refused.returncode, "is a stand-in on this machine" in refused.stderr) == (2, True)
+    with listening() as server:
+        with_api(
+            copied,
+            f"api: {{base_url: '{server.url}', model: gpt-x, price_as: {{provider: openai, model: gpt-4o-mini}}}}",
+        )
+        copied.edit("min_items: 10", "min_items: 500")  # undecided: nothing changes, so the API stays
+        assert copied.freehold("run", "desk.yaml", OPENAI_API_KEY="key").returncode == 3
+    done = copied.freehold("promote", "desk.yaml", "--override", "a trial", "--json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    tuned = json.loads(done.stdout)
+    done = copied.freehold("promote", "desk.yaml", "--api", "--json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    stays = json.loads(done.stdout)
+    assert (stays["name"], stays["target"], stays["previous"]) == ("desk-triage@gpt-x", "api", tuned["name"])
+    assert any("still runs there" in c for c in stays["checks"])
+    store = f"sqlite:///{copied.folder}/runs/mlflow.db"
+    registry = MlflowClient(tracking_uri=store, registry_uri=store)
+
+    def champion() -> tuple[str, str]:
+        version = registry.get_model_version_by_alias("desk-triage", "champion")
+        return str(version.version), registry.get_logged_model(version.source.removeprefix("models:/")).name
+
+    assert champion() == (stays["registry_version"], "api")
+    again = json.loads(copied.freehold("promote", "desk.yaml", "--api", "--json").stdout)
+    assert (again["registry_version"], again["previous"]) == (stays["registry_version"], tuned["name"])
+    assert "desk-triage@gpt-x on api" in copied.freehold("status", "desk.yaml").stdout
+    back = json.loads(copied.freehold("rollback", "desk.yaml", "--json").stdout)
+    assert (back["name"], back["target"], champion()[1]) == (tuned["name"], "directory", "desk-adapter")
+    forth = json.loads(copied.freehold("rollback", "desk.yaml", "--json").stdout)
+    assert (forth["name"], forth["target"], champion()) == (stays["name"], "api", (stays["registry_version"], "api"))
+    refused = copied.freehold("promote", "desk.yaml", "--api", "--override", "x")
+    assert refused.returncode == 2
