@@ -112,6 +112,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     tracked.metrics({"ni/ratio": test.ratio if test else None, "ni/ratio_low": test.low if test else None})
     tracked.metrics({"ni/p": test.p_non_inferior if test else None, "ni/looks": decided.looks})
     tracked.metrics({f"privacy/{g['name']}": g["measured"] for g in audited["gates"]})
+    tracked.metrics(_judge_metrics(judged))
     tracked.params(
         {"verdict": decided.verdict, "ratio": d.ratio, "alpha": d.alpha, "must_pass": ", ".join(d.must_pass)}
     )
@@ -124,6 +125,19 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         },
         timed=["economics.json", *pages],
     )
+
+
+def _judge_metrics(judged: dict[str, Any] | None) -> dict[str, float | None]:
+    """Win rates of the candidate by task, as MLflow compares them between runs, and whether they count."""
+    if judged is None:
+        return {}
+    found: dict[str, float | None] = {"judge/qualified": float(judged["qualified"])}
+    for name, rates in judged["slices"].items():
+        if name.startswith("task="):
+            for kind in ("raw", "length_controlled", "corrected"):
+                mean = rates[kind]["mean"] if rates[kind] else None
+                found[f"judge/{name.removeprefix('task=')}/win_rate_{kind}"] = mean
+    return found
 
 
 def _routing(recipe: Recipe, report: Path, decided: decision.Decision, adapter: str) -> dict[str, Any]:

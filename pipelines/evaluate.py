@@ -515,15 +515,16 @@ def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View, ses
     tracked.dataset(dataset, ["test"], "evaluation")
     digest = (f"{recipe.name}-test", sha256_of(dataset, "test")[:16])
     adapter = artifacts.need(stages.folder(recipe, "train"), "train")
+    under_load = {(r["task"], r["arm"]): r["requests_per_second"] for r in load_test.read(out / load_test.CAPACITY)}
     for arm in recipe.evaluation.arms:
         values = arm_metrics(quality, speed, arm, recipe.decision.hardware.hourly_usd)
+        values |= {f"capacity/{task}/requests_per_second": rate for (task, a), rate in under_load.items() if a == arm}
         settings = recipe.evaluation
         params: dict[str, Any] = {
             "few_shot_examples": settings.few_shot_examples if arm == "few_shot" else 0,
             "max_new_tokens": settings.max_new_tokens,
             "passages": session.documents.number(arm),
         }
-        model_id = None
         if arm == "tuned":
             tracked.trained_on(adapter.content_sha256, adapter.inputs["dataset"])
             facts = {
@@ -538,9 +539,12 @@ def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View, ses
             params |= {"stand_in": api.is_stand_in, "model": api.model or "stand-in: untuned base"}
             name = "api-stand-in" if api.is_stand_in else arm
             model_id = tracked.logged_model(name, "managed-api", params, None, model_key(arm, api))
-        run_id = tracked.arm(arm, params, values)
-        if model_id is not None:
-            tracked.model_metrics(run_id, model_id, values, digest)
+        else:  # the same weights asked another way: an entry to compare by, without files
+            facts = {**params, "base": adapter.facts["base"]["name"], "with_adapter": arm in WITH_ADAPTER}
+            model_id = tracked.logged_model(
+                f"{recipe.name}-{arm}", "prompted", facts, None, f"{arm} {session.keys[arm]}"
+            )
+        tracked.model_metrics(tracked.arm(arm, params, values), model_id, values, digest)
     _table(view, tracked)
 
 

@@ -28,6 +28,7 @@ PEEKED = 1 << 16  # bytes of a file that are looked at to recognise it
 def files(path: Path, *suffixes: str) -> list[Path]:
     """The files of a source, sorted: the path itself, or everything under it with one of the suffixes.
 
+    What macOS writes beside a file (`._NAME`, `__MACOSX`) holds nothing of the export and is no file of it.
     Raises SourceError when the path does not exist, holds nothing readable, or a symbolic link leads out of it or to nothing.
     """
     if not path.exists():
@@ -41,7 +42,7 @@ def files(path: Path, *suffixes: str) -> list[Path]:
         raise SourceError(
             f"{linked}: is a link to a folder, which is not followed. Copy the folder, or remove the link."
         )
-    wanted = [p for p in every if p.suffix.lower() in suffixes]
+    wanted = [p for p in every if p.suffix.lower() in suffixes and not _is_of_macos(p)]
     dangling = next((p for p in wanted if p.is_symlink() and not p.exists()), None)
     if dangling is not None:
         raise SourceError(
@@ -54,6 +55,10 @@ def files(path: Path, *suffixes: str) -> list[Path]:
     if not found:
         raise SourceError(f"{path}: holds no file ending in {' or '.join(suffixes)}. Is this the right folder?")
     return found
+
+
+def _is_of_macos(path: Path) -> bool:
+    return path.name.startswith("._") or "__MACOSX" in path.parts
 
 
 def relative(file: Path, path: Path) -> str:

@@ -407,3 +407,14 @@ def test_broken_files_stop_a_source_beyond_its_limit(tmp_path: Path) -> None:
         (tmp_path / f"{number}.docx").write_bytes(b"none")
     with pytest.raises(SourceError, match=r"3\.docx: chars 0-0: is no office file .*more than 3 records"):
         read("docx", tmp_path, Tally(max_bad_records=3))
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_macos_writes_beside_a_file_is_no_file_of_the_source(reader: str, tmp_path: Path, tally: Tally) -> None:
+    suffix = SUFFIX.get(reader, f".{reader}")
+    content = {"docx": WORD_FILE, "pdf": office.pdf([Sheet(LINE)])}.get(reader, b"<p>text <ac:link></ac:link></p>")
+    (tmp_path / "__MACOSX").mkdir()
+    for name in (f"a{suffix}", f"._a{suffix}", f"__MACOSX/._a{suffix}"):
+        (tmp_path / name).write_bytes(content if name == f"a{suffix}" else b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X")
+    read(reader, tmp_path, tally)
+    assert tally.taken["documents"] == 1

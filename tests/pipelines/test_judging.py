@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from pipelines import recipe_file
 from pipelines.recipe_file import RecipeError
@@ -68,6 +69,12 @@ def test_from_the_judge_to_the_sheet_and_back_into_the_decision(copied: Workspac
     assert [g["passed"] for g in found["gates"]] == [None]
     assert "has not qualified" in found["gates"][0]["sentence"]
     assert found["slices"]["task=draft_reply"]["corrected"] is not None
+    store = MlflowClient(tracking_uri=f"sqlite:///{copied.folder}/runs/mlflow.db")
+    experiment = store.get_experiment_by_name("desk")
+    logged = [r.data.metrics for r in store.search_runs([experiment.experiment_id]) if r.info.run_name == "decide"]
+    shown = [m for m in logged if "judge/qualified" in m]
+    assert shown
+    assert all(m["judge/qualified"] == 0 and 0 <= m["judge/draft_reply/win_rate_corrected"] <= 1 for m in shown)
     page = (copied.run_folder / "decision" / "report.html").read_text()
     assert "Not qualified" in page
     assert "arbiter-7b" in page

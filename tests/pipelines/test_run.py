@@ -177,7 +177,9 @@ def test_mlflow_has_one_parent_and_a_child_per_stage_and_arm(finished: Workspace
     assert "quality/triage/label_accuracy" in keys[0]
     assert by_name["evaluate"].inputs.dataset_inputs
     models = client.search_logged_models([experiment.experiment_id])
-    assert sorted(m.name for m in models) == ["api-stand-in", "desk-adapter"]
+    assert sorted(m.name for m in models) == ["api-stand-in", "desk-adapter", "desk-base", "desk-few_shot"]
+    on = {m.name: {(metric.key, metric.dataset_name) for metric in m.metrics} for m in models}
+    assert all(("quality/triage/label_accuracy", "desk-test") in found for found in on.values()), "compared by dataset"
 
 
 def test_promotion_needs_a_passing_decision_or_a_recorded_reason(copied: Workspace) -> None:
