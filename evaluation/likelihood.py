@@ -93,14 +93,16 @@ class Tree:
         return Tree(tokens, parents, depths, np.array(steps, dtype=np.intp))
 
 
-def score_tree(model: LocalModel, prompt: list[int], tree: Tree) -> npt.NDArray[np.float64]:
+def score_tree(model: LocalModel, prompt: list[int], tree: Tree, *, known: Any = None) -> npt.NDArray[np.float64]:
     """Log-probability of every answer of the tree after the prompt, in one forward pass.
 
     The mask lets a token see the prompt and its own ancestors, so that 10,000 codes of four digits cost 1,111 tokens. Only for
     models whose every layer is attention under the mask it is given; the caller compares one answer with `score`.
+    known: a cache of the prompt's beginning, which is left as it was.
     """
     import torch
 
+    start = known.get_seq_length() if known is not None else 0
     size, whole = len(prompt), len(prompt) + len(tree.tokens)
     sees = torch.zeros(whole, whole, dtype=torch.bool)
     sees[:size, :size] = torch.ones(size, size, dtype=torch.bool).tril()
@@ -110,15 +112,19 @@ def score_tree(model: LocalModel, prompt: list[int], tree: Tree) -> npt.NDArray[
             sees[node, size:] = sees[size + parent, size:]
         sees[node, node] = True
     device, dtype = next(model.model.parameters()).device, model.model.dtype
-    mask = torch.zeros(1, 1, whole, whole, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min).to(device)
+    mask = torch.zeros(1, 1, whole - start, whole, dtype=dtype)
+    mask = mask.masked_fill(~sees[start:], torch.finfo(dtype).min).to(device)
     with torch.inference_mode():
         output: Any = model.model(
-            input_ids=torch.tensor([prompt + tree.tokens], device=device),
-            position_ids=torch.tensor([[*range(size), *(size + d for d in tree.depths)]], device=device),
+            input_ids=torch.tensor([prompt[start:] + tree.tokens], device=device),
+            position_ids=torch.tensor([[*range(start, size), *(size + d for d in tree.depths)]], device=device),
             attention_mask=mask,
-            use_cache=False,
+            past_key_values=known,
+            use_cache=known is not None,
             logits_to_keep=len(tree.tokens) + 1,
         )
+        if known is not None:
+            known.crop(start - whole)
         logits = output.logits[0].float()
         logprobs = (logits - logits.logsumexp(dim=-1, keepdim=True)).cpu().numpy()
     number, parent, token = tree.steps.T

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from data_prep.records import Row
 from pipelines.recipe import Training
@@ -103,7 +104,6 @@ def test_a_template_that_does_not_close_the_turn_is_refused(tiny_model: Path) ->
 
 
 def test_scoring_only_answer_positions_gives_the_loss_of_trl(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> None:
-    import torch
     from trl import SFTTrainer
 
     made = make(tiny_model, tokenizer, tmp_path)
@@ -115,7 +115,6 @@ def test_scoring_only_answer_positions_gives_the_loss_of_trl(tiny_model: Path, t
 
 
 def test_packing_does_not_change_the_loss(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> None:
-    import torch
 
     def total(packing: bool) -> float:
         made = make(tiny_model, tokenizer, tmp_path / str(packing), packing=packing)
@@ -185,18 +184,39 @@ def test_two_processes_are_two_and_reach_the_loss_of_one(workspace: Workspace) -
     assert losses(workspace.run_folder / "adapter") == pytest.approx(alone, rel=1e-4)
 
 
-def test_local_label_scores_are_the_models_own_log_probabilities(tiny_model: Path, tokenizer: Any) -> None:
-    import torch
+@pytest.fixture
+def sliding_model(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> Path:
+    """A model whose layers see eight tokens back."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    config = MistralConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, sliding_window=8, max_position_embeddings=512,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    MistralForCausalLM(config).save_pretrained(tmp_path / "sliding")
+    tokenizer.save_pretrained(tmp_path / "sliding")
+    return tmp_path / "sliding"
+
+
+@pytest.mark.parametrize("kind", ["tiny_model", "sliding_model"])
+def test_local_label_scores_are_the_models_own_log_probabilities(
+    kind: str, tokenizer: Any, request: pytest.FixtureRequest
+) -> None:
     from transformers import AutoModelForCausalLM
 
     from evaluation.providers.local import LocalModel
 
-    local = LocalModel(tiny_model, None, dtype=torch.float32, stop_ids=[tokenizer.eos_token_id])
+    folder = request.getfixturevalue(kind)
+    local = LocalModel(folder, None, dtype=torch.float32, stop_ids=[tokenizer.eos_token_id])
+    assert local.has_full_attention is (kind == "tiny_model")
     prompts = [r.prompt for r in rows(4)]
     choices = [local.choice_ids(prompts[0], c) for c in TOPICS]
-    got = list(local.score_choices([local.prompt_ids(p) for p in prompts], choices, [False, False, True, False]))
+    asked = [local.prompt_ids(p) for p in prompts]
+    got = list(local.score_choices(asked, choices, [False, False, True, False]))
     assert got[2] is None
-    plain = AutoModelForCausalLM.from_pretrained(tiny_model)
+    assert list(local.score_choices(asked, choices, [True, False, True, True]))[1] == got[1], "a resumed run repeats it"
+    plain = AutoModelForCausalLM.from_pretrained(folder)
     for prompt, scores in zip(prompts, got, strict=True):
         for choice, score in zip(choices, scores or [], strict=bool(scores)):
             ids = [*local.prompt_ids(prompt), *choice]
@@ -209,7 +229,6 @@ def test_local_label_scores_are_the_models_own_log_probabilities(tiny_model: Pat
 def test_answers_are_the_same_whether_the_common_beginning_is_computed_once_or_each_time(
     tiny_model: Path, tokenizer: Any
 ) -> None:
-    import torch
 
     from evaluation.providers.local import LocalModel
 
