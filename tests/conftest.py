@@ -128,8 +128,10 @@ class Workspace:
 
     def freehold(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the command as a user would, from the workspace."""
+        # MLflow leaves the store of a test in this process in the environment
+        ours = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
         return subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", *arguments], cwd=self.folder, env={**os.environ, **environment},
+            [sys.executable, "-m", "pipelines.cli", *arguments], cwd=self.folder, env={**ours, **environment},
             capture_output=True, text=True, timeout=400, check=False,
         )  # fmt: skip
 

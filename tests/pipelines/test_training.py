@@ -125,7 +125,7 @@ def test_packing_does_not_change_the_loss(tiny_model: Path, tokenizer: Any, tmp_
                 for b in made.get_train_dataloader()
             )
 
-    assert total(True) == pytest.approx(total(False), rel=1e-5)
+    assert total(True) == pytest.approx(total(False), rel=1e-4)
 
 
 def test_a_resumed_training_repeats_the_losses_to_the_last_digit(
