@@ -19,7 +19,7 @@ from evaluation.egress import EgressError
 from evaluation.prices import PriceList, price_list
 from evaluation.results import Answer, Item
 from evaluation.summary import View
-from pipelines import egress, judging, recipe_file, stages
+from pipelines import egress, judging, promote, recipe_file, report_lines, stages
 from pipelines.recipe import Judge, Recipe
 from pipelines.tracking import is_elsewhere
 from tests.conftest import Workspace
@@ -348,11 +348,17 @@ def test_a_judges_plan_is_never_less_than_what_it_is_then_asked(recipe: Recipe) 
     assert plan.prompt_tokens >= really.prompt_tokens > 0  # type: ignore[operator]
 
 
-def test_where_the_verdict_is_to_stay_the_registry_says_that_the_api_answers(copied: Workspace) -> None:
+def test_where_the_verdict_is_to_stay_the_registry_says_that_the_api_answers(
+    copied: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mlflow import MlflowClient
 
-    refused = copied.freehold("promote", "desk.yaml", "--api")
-    assert (refused.returncode, "is a stand-in on this machine" in refused.stderr) == (2, True)
+    store = f"sqlite:///{copied.folder}/runs/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.chdir(copied.folder)
+    how = stages.How(copied.recipe)
+    with pytest.raises(UserError, match="is a stand-in on this machine"):
+        promote.promote_api(recipe_file.load(copied.recipe), how)
     with listening() as server:
         with_api(
             copied,
@@ -360,15 +366,13 @@ def test_where_the_verdict_is_to_stay_the_registry_says_that_the_api_answers(cop
         )
         copied.edit("min_items: 10", "min_items: 500")  # undecided: nothing changes, so the API stays
         assert copied.freehold("run", "desk.yaml", OPENAI_API_KEY="key").returncode == 3
-    done = copied.freehold("promote", "desk.yaml", "--override", "a trial", "--json")
-    assert done.returncode == 0, done.stderr[-2000:]
-    tuned = json.loads(done.stdout)
+    loaded = recipe_file.load(copied.recipe)
+    tuned = promote.promote(loaded, how, override="a trial")
     done = copied.freehold("promote", "desk.yaml", "--api", "--json")
     assert done.returncode == 0, done.stderr[-2000:]
     stays = json.loads(done.stdout)
     assert (stays["name"], stays["target"], stays["previous"]) == ("desk-triage@gpt-x", "api", tuned["name"])
     assert any("still runs there" in c for c in stays["checks"])
-    store = f"sqlite:///{copied.folder}/runs/mlflow.db"
     registry = MlflowClient(tracking_uri=store, registry_uri=store)
 
     def champion() -> tuple[str, str]:
@@ -376,12 +380,10 @@ def test_where_the_verdict_is_to_stay_the_registry_says_that_the_api_answers(cop
         return str(version.version), registry.get_logged_model(version.source.removeprefix("models:/")).name
 
     assert champion() == (stays["registry_version"], "api")
-    again = json.loads(copied.freehold("promote", "desk.yaml", "--api", "--json").stdout)
+    again = promote.promote_api(loaded, how)
     assert (again["registry_version"], again["previous"]) == (stays["registry_version"], tuned["name"])
-    assert "desk-triage@gpt-x on api" in copied.freehold("status", "desk.yaml").stdout
-    back = json.loads(copied.freehold("rollback", "desk.yaml", "--json").stdout)
+    assert "desk-triage@gpt-x on api" in "\n".join(report_lines.status(promote.status(loaded)))
+    back = promote.rollback(loaded, how)
     assert (back["name"], back["target"], champion()[1]) == (tuned["name"], "directory", "desk-adapter")
-    forth = json.loads(copied.freehold("rollback", "desk.yaml", "--json").stdout)
+    forth = promote.rollback(loaded, how)
     assert (forth["name"], forth["target"], champion()) == (stays["name"], "api", (stays["registry_version"], "api"))
-    refused = copied.freehold("promote", "desk.yaml", "--api", "--override", "x")
-    assert refused.returncode == 2
