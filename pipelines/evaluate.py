@@ -24,6 +24,7 @@ from pipelines.recipe import Api, Recipe
 from pipelines.stages import How, Made
 
 if TYPE_CHECKING:
+    from evaluation.prices import PriceList
     from evaluation.providers.local import LocalModel
     from evaluation.providers.openai_compatible import Endpoint
     from pipelines.tracking import StageRun
@@ -264,7 +265,7 @@ class _Session:
             )
 
     def _ask_api(self, arm: str, api: Api, asked: Asked, known: set[str], file: AnswerFile, keep: Any) -> None:
-        prices = egress.prices_of(api.price_as, _section(arm), batch=api.batch)
+        prices = _prices(arm, api)
         money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
         egress.agree(self.plan(arm, api, asked, known), self.recipe, self.how)
         purpose = self._purpose(arm)
@@ -295,7 +296,7 @@ class _Session:
     def plan(self, arm: str, api: Api, asked: Asked, known: set[str]) -> egress.Plan:
         where, model = _whom(api)
         limit, who = self.recipe.evaluation.max_new_tokens, f"evaluate: arm {arm}"
-        prices = egress.prices_of(api.price_as, _section(arm), batch=api.batch)
+        prices = _prices(arm, api)
         return egress.plan(self.recipe, who, where, model, asked, known, prices, limit, thinking=api.thinking_tokens)
 
     @contextmanager
@@ -408,7 +409,7 @@ class _Session:
         if len(same) == sum(a.prices is not None for a in stored):
             self.listed[arm] = same[0] if same else None
             return stored
-        prices = egress.prices_of(api.price_as, _section(arm), batch=api.batch)
+        prices = _prices(arm, api)
         self.listed[arm] = prices.describe()
         return replay.priced_anew(stored, prices)
 
@@ -466,6 +467,10 @@ def _choices(train: Sequence[Row]) -> dict[str, tuple[str, ...]]:
 def _section(arm: str) -> str:
     """Where a recipe says how an API arm is asked, for what errors say."""
     return "evaluation.api" if arm == "api" else f"evaluation.more_apis.{arm}"
+
+
+def _prices(arm: str, api: Api) -> PriceList:
+    return egress.prices_of(api.price_as, _section(arm), batch=api.batch)
 
 
 def _whom(api: Api) -> tuple[str, str]:

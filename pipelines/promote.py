@@ -66,7 +66,10 @@ def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]
             how.on_event(f"promote: {candidate.name} to {settings.target.kind}")
             checks = plugins.load("pipelines.targets", settings.target.kind, "promote")(candidate, **options)
             tracked.set_alias(settings.alias, "champion", version)
-            record = _record("promoted", recipe, settings, candidate.name, checks, decision.facts["verdict"], override)
+            record = _record(
+                "promoted", recipe, settings.alias, candidate.name, settings.target.kind, checks,
+                decision.facts["verdict"], override,
+            )  # fmt: skip
             record["registry_version"] = version
             _remember(recipe, record)
             tracked.params({"alias": settings.alias, "version": candidate.name, "target": settings.target.kind})
@@ -101,9 +104,8 @@ def promote_api(recipe: Recipe, how: How) -> dict[str, Any]:
             checks = [
                 f"registry: {settings.alias} champion is version {version}, {api.model} at {evaluate.address(api)}"
             ]
-            if (before := _current(recipe)) is not None and before["target"] != API:
-                checks.append(f"{before['target']}: not touched, {before['name']} still runs there")
-            record = _record("stays on the API:", recipe, settings, name, checks, verdict, None) | {"target": API}
+            checks += _untouched(_current(recipe))
+            record = _record("stays on the API:", recipe, settings.alias, name, API, checks, verdict, None)
             record["registry_version"] = version
             _remember(recipe, record)
             tracked.params({"alias": settings.alias, "version": name, "target": API})
@@ -121,15 +123,16 @@ def rollback(recipe: Recipe, how: How) -> dict[str, Any]:
         how.on_event(f"rollback: {current['name']} to {current['previous']}")
         earlier = next(h for h in reversed(_history(recipe)) if h["name"] == current["previous"])
         if earlier["target"] == API:
-            checks = [f"{current['target']}: not touched, {current['name']} still runs there"]
+            checks = _untouched(current)
         else:
             options = recipe_file.options("pipelines.targets", settings.target.kind, settings.target.options)
             undo = plugins.load("pipelines.targets", settings.target.kind, "rollback")
             checks = undo(settings.alias, current["previous"], **options)
         record = _record(
-            "rolled back to", recipe, settings, earlier["name"], checks, earlier["verdict"], earlier.get("override")
-        )
-        record |= {"registry_version": earlier["registry_version"], "target": earlier["target"]}
+            "rolled back to", recipe, settings.alias, earlier["name"], earlier["target"], checks, earlier["verdict"],
+            earlier.get("override"),
+        )  # fmt: skip
+        record["registry_version"] = earlier["registry_version"]
         _remember(recipe, record)
         from pipelines.tracking import Store
 
@@ -208,22 +211,36 @@ def _folder(recipe: Recipe) -> Path:
 
 
 def _record(
-    action: str, recipe: Recipe, settings: Promotion, name: str, checks: list[str], verdict: str, override: str | None
+    action: str,
+    recipe: Recipe,
+    alias: str,
+    name: str,
+    target: str,
+    checks: list[str],
+    verdict: str,
+    override: str | None,
 ) -> dict[str, Any]:
     current = _current(recipe)
     previous = current["name"] if current and current["name"] != name else current.get("previous") if current else None
     return {
         "action": action,
-        "alias": settings.alias,
+        "alias": alias,
         "name": name,
         "previous": previous,
-        "target": settings.target.kind,
+        "target": target,
         "checks": checks,
         "verdict": verdict,
         "override": override,
         "who": getpass.getuser(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _untouched(current: dict[str, Any] | None) -> list[str]:
+    """What the alias leaves behind where it goes to the API: the adapter that still runs on its target, if one does."""
+    if current is None or current["target"] == API:
+        return []
+    return [f"{current['target']}: not touched, {current['name']} still runs there"]
 
 
 def _remember(recipe: Recipe, record: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """The probability of every label from the log-probabilities that a chat completion tells of its own tokens.
 
 A server that scores no given answer still says, at each token it wrote, which other tokens it might have written. Along the
-answer, every alternative that only one label can go on from gives that label's probability: those of the tokens before it times
-its own. A label that is among no token's alternatives is at most as likely as the least of them, and counts as that.
+answer, an alternative that one label begins with gives that label's probability: those of the tokens before it times its own;
+labels that begin alike share it. A label that is among no token's alternatives is at most as likely as the least of them, and
+counts as that.
 
 Source: OpenAI's chat completions, `logprobs` with `top_logprobs` (at most 20), which vLLM gives too.
 """

@@ -14,12 +14,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from data_prep import shards
 from evaluation.egress import Call
 from evaluation.providers.openai_compatible import ApiError, Asked, Caller, Fault, Prompt, as_dict, chat_reply
 from evaluation.results import Answer, Item
@@ -33,7 +33,8 @@ MOST_DOWNLOAD = 1_000_000_000
 ENDED = ("completed", "failed", "expired", "cancelled")
 
 
-class Sent(msgspec.Struct):
+@dataclass(slots=True)
+class Sent:
     """A batch that is under way: what was sent under which number, and what the server calls it."""
 
     items: list[str]  # request N is items[N]
@@ -49,8 +50,8 @@ class BatchCaller(Caller):
     def ask_all(self, waiting: Iterator[Asked], keep: Callable[[Answer], None]) -> None:
         """Raises ApiError where the server refuses the batch, or cannot be reached for long; the batch goes on meanwhile."""
         asked = {item.id: (item, prompt, kinds) for item, prompt, kinds in waiting}
-        if self._state.exists():
-            sent = msgspec.json.decode(self._state.read_bytes(), type=Sent)
+        sent = shards.marked(self._state, Sent)
+        if sent is not None:
             known = self.guard.unsettled(self.purpose)
             self._go_on(sent, {i: known[i] for i in sent.items if i in known}, asked, keep)
         while asked:
@@ -100,7 +101,7 @@ class BatchCaller(Caller):
         if not calls:
             raise self.failure or AssertionError("nothing is under way, and nothing fits")
         sent = Sent(list(calls))
-        self._remember(sent)
+        shards.mark(self._state, sent)
         for call, line in zip(calls.values(), lines, strict=True):
             self.guard.leaving(call.tag, f"{self.endpoint.base_url}/files", len(line))
         try:
@@ -113,7 +114,7 @@ class BatchCaller(Caller):
             self._state.unlink()
             raise
         sent.file = self._said(uploaded.id, "the file's id")
-        self._remember(sent)
+        shards.mark(self._state, sent)
         return sent, calls
 
     def _line(self, number: int, item: Item, prompt: Prompt) -> bytes:
@@ -121,11 +122,6 @@ class BatchCaller(Caller):
         return json.dumps(
             {"custom_id": f"row-{number}", "method": "POST", "url": COMPLETIONS, "body": body}
         ).encode() + b"\n"  # fmt: skip
-
-    def _remember(self, sent: Sent) -> None:
-        temporary = self._state.with_name(self._state.name + ".partial")
-        temporary.write_bytes(msgspec.json.encode(sent))
-        temporary.replace(self._state)
 
     def _begin(self, sent: Sent) -> None:
         """Start the batch of an uploaded file, or find the one that a killed command started."""
@@ -138,7 +134,7 @@ class BatchCaller(Caller):
             completion_window="24h",
         )
         sent.batch = self._said(found.id, "the batch's id")
-        self._remember(sent)
+        shards.mark(self._state, sent)
         log.info(f"evaluate: {self.arm}: batch {sent.batch} of {len(sent.items)} requests is under way")
 
     def _said(self, value: Any, what: str) -> str:
@@ -197,8 +193,11 @@ class BatchCaller(Caller):
         status = response.get("status_code")
         if status != 200:
             said = json.dumps(error or response.get("body"), ensure_ascii=False)[:300]
-            lost = error is not None or status is None or status >= 500 or status == 429
-            name = "stopped" if lost and status is None else "server_error" if lost else "refused"
+            name = "refused" if error is None else "server_error"
+            if status is None:
+                name = "stopped"
+            elif status >= 500 or status == 429:
+                name = "server_error"
             self.guard.ended(call, name, None, may_be_billed=False)
             return Answer(item.id, self.arm, None, error=f"{name}: {said}")
         try:

@@ -11,6 +11,8 @@ from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.servers import running
+
 Line = dict[str, Any]
 
 
@@ -147,12 +149,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(says: Callable[[Line], Line | None] = answered, **how: Any) -> Iterator[BatchServer]:
-    http = BatchServer(says, **how)
-    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with running(BatchServer(says, **how)) as http:
         yield http
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()

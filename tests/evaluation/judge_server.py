@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.servers import running
+
 FENCED = re.compile(r"<<(question|answer A|answer B) (\w+)>>\n(.*?)\n<<end \2>>", re.DOTALL)
 
 
@@ -71,15 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def judging(says: Says) -> Iterator[Judges]:
-    server = Judges(says)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with running(Judges(says)) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def prefers(word: str) -> Says:

@@ -27,6 +27,7 @@ from evaluation.providers import replay
 from evaluation.providers.openai_compatible import LOST, ApiError, Endpoint, answer, chat_reply, read_usage
 from evaluation.results import Answer, AnswerFile, Item, read_answers
 from tests.bench import faults
+from tests.servers import running
 
 PRICES = PriceList("openai", "gpt-4o-mini", datetime(2026, 11, 1, tzinfo=UTC))
 JSON = "application/json"
@@ -89,15 +90,9 @@ class Server(ThreadingHTTPServer):
 def serving(says: Callable[[int, Any, Any], Reply]) -> Iterator[tuple[Endpoint, Any]]:
     http: Any = Server(("127.0.0.1", 0), Handler)
     http.says, http.count, http.lock, http.daemon_threads = says, 0, threading.Lock(), True
-    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with running(http):
         url = f"http://127.0.0.1:{http.server_address[1]}/v1"
         yield Endpoint(url, "m", "key", concurrency=1, timeout_s=5, max_retries=1, first_wait_s=0.01), http
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
 
 
 def items(number: int) -> list[tuple[Item, Any]]:

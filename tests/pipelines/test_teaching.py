@@ -31,6 +31,7 @@ from pipelines import recipe_file, stages
 from pipelines.egress import is_here
 from pipelines.teaching import Teaching
 from tests.conftest import help_desk, write_export
+from tests.servers import running
 
 TERMS = "Example Labs terms of 2026-01: outputs may be trained on"
 TOPICS = "kettle ladder mirror needle orange pencil quiver rocket saddle teapot umbrella violin".split()
@@ -171,15 +172,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(script: Script | None = None) -> Iterator[Server]:
-    server = Server(script or Script())
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(Server(script or Script())) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @dataclass
