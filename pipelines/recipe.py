@@ -533,7 +533,9 @@ class Evaluation(Section):
     )
     passage_chars: int = Field(default=1200, ge=100, description="Longer passages are cut to this")
     max_new_tokens: int = Field(default=160, ge=1, description="Longest free-text answer, in tokens")
-    batch_size: int = Field(default=4, ge=1, description="Prompts a local forward pass")
+    batch_size: int = Field(
+        default=4, ge=1, description="Prompts a local forward pass at most; fewer where they are long"
+    )
     golden_prompts: int = Field(
         default=6, ge=1, le=64, description="Prompts recorded for the parity check at promotion"
     )

@@ -22,6 +22,8 @@ from evaluation.likelihood import Tree, score_tree
 from evaluation.results import Answer, Item
 
 Prompt = tuple[ChatMessage, ...]
+Asked = tuple[Item, Prompt, list[int]]  # the prompt's tokens last
+BATCH_TOKENS = 16_384  # of the prompts of a batch, padding included
 WORTH_SHARING = 32  # tokens
 SAME = 0.05  # relative: what bf16 rounds, and far less than a layer does that takes no notice of a mask
 
@@ -204,7 +206,7 @@ def answer(
 def _score(
     model: LocalModel,
     arm: str,
-    asked: list[tuple[Item, Prompt, list[int]]],
+    asked: list[Asked],
     known: set[str],
     keep: Callable[[Answer], None],
 ) -> None:
@@ -231,7 +233,7 @@ def _score(
 def _write(
     model: LocalModel,
     arm: str,
-    asked: list[tuple[Item, Prompt, list[int]]],
+    asked: list[Asked],
     known: set[str],
     batch_size: int,
     max_new_tokens: int,
@@ -240,8 +242,7 @@ def _write(
     by_length = sorted(asked, key=lambda a: (len(a[2]), a[0].id))
     is_left = any(item.id not in known for item, *_ in asked)
     common = model.begin([ids for *_, ids in asked]) if is_left else None
-    for start in range(0, len(by_length), batch_size):
-        batch = by_length[start : start + batch_size]
+    for batch in _batches(by_length, batch_size):
         if all(item.id in known for item, *_ in batch):
             continue
         began = time.perf_counter()
@@ -263,6 +264,18 @@ def _write(
                         busy_ms=busy,
                     )
                 )
+
+
+def _batches(by_length: list[Asked], rows: int) -> Iterator[list[Asked]]:
+    """Of at most `rows` and BATCH_TOKENS: long prompts in smaller batches, which pad less and hold less memory."""
+    batch: list[Asked] = []
+    for one in by_length:
+        if batch and (len(batch) == rows or (len(batch) + 1) * len(one[2]) > BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(one)
+    if batch:
+        yield batch
 
 
 def _cache(state: Any) -> Any:

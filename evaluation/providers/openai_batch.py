@@ -191,7 +191,7 @@ class BatchCaller(Caller):
     def _answer_of(self, line: dict[str, Any], item: Item, call: Call) -> Answer:
         response, error = as_dict(line.get("response")), line.get("error")
         status = response.get("status_code")
-        if status != 200:
+        if not response or (isinstance(status, int) and status != 200):
             said = json.dumps(error or response.get("body"), ensure_ascii=False)[:300]
             name = "refused" if error is None else "server_error"
             if status is None:

@@ -102,15 +102,18 @@ def test_a_request_that_fails_in_the_batch_is_told_and_the_others_count(tmp_path
                 return {**answered(line), "response": {"status_code": 200, "body": ["nothing"]}}
             case 9:
                 return {**answered(line), "custom_id": "row--1"}
+            case 10:
+                return {**answered(line), "response": {"status_code": "ok", "body": None}}
         return answered(line)
 
     with serving(says) as server:
-        found, guard = ask(endpoint(server, tmp_path), items(12), tmp_path)
+        found, guard = ask(endpoint(server, tmp_path), items(13), tmp_path)
     errors = {i: (a.error or "").partition(":")[0] for i, a in found.items()}
     assert errors == {
         "desk:000": "refused", "desk:001": "stopped", "desk:002": "server_error", "desk:003": "unreadable_response",
         "desk:004": "empty_answer", "desk:005": "unreadable_response", "desk:006": "repeated_answer", "desk:007": "",
-        "desk:008": "unreadable_response", "desk:009": "unreadable_response", "desk:010": "", "desk:011": "",
+        "desk:008": "unreadable_response", "desk:009": "unreadable_response", "desk:010": "unreadable_response",
+        "desk:011": "", "desk:012": "",
     }  # fmt: skip
     presumed = sum((a.usd_presumed for a in found.values() if a.usd_presumed), Decimal(0))
     assert guard.spent("api") == 4 * EACH + presumed
