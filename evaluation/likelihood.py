@@ -34,7 +34,7 @@ def score(model: LocalModel, asked: Sequence[tuple[list[int], list[int]]]) -> li
     found: dict[int, Scored] = {}
     device = next(model.model.parameters()).device
     with torch.inference_mode():
-        for batch in _batches([len(p) + len(a) for p, a in asked]):
+        for batch in batches([len(p) + len(a) for p, a in asked], tokens=BATCH_TOKENS):
             width = max(len(asked[i][0]) + len(asked[i][1]) for i in batch)
             rows = [asked[i][0] + asked[i][1] for i in batch]
             # padded on the right: a causal model never looks there
@@ -51,15 +51,18 @@ def score(model: LocalModel, asked: Sequence[tuple[list[int], list[int]]]) -> li
     return [found[i] for i in range(len(asked))]
 
 
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices by length, cut where a batch would hold more than BATCH_TOKENS."""
-    batches: list[list[int]] = []
+def batches(lengths: Sequence[int], *, tokens: int, rows: int | None = None) -> list[list[int]]:
+    """Indices by length, cut where a batch would hold more than `tokens`, padding included, or more than `rows`.
+
+    Of like length they pad little, and memory stays bounded. What alone is longer than `tokens` is a batch of its own.
+    """
+    cut: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if batches and (len(batches[-1]) + 1) * lengths[i] <= BATCH_TOKENS:
-            batches[-1].append(i)
+        if cut and (len(cut[-1]) + 1) * lengths[i] <= tokens and len(cut[-1]) != rows:
+            cut[-1].append(i)
         else:
-            batches.append([i])
-    return batches
+            cut.append([i])
+    return cut
 
 
 @dataclass(frozen=True, slots=True)

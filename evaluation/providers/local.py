@@ -18,12 +18,12 @@ from typing import Any
 import torch
 
 from data_prep.records import ChatMessage
-from evaluation.likelihood import Tree, score_tree
+from evaluation.likelihood import Tree, batches, score_tree
 from evaluation.results import Answer, Item
 
 Prompt = tuple[ChatMessage, ...]
 Asked = tuple[Item, Prompt, list[int]]  # the prompt's tokens last
-BATCH_TOKENS = 16_384  # of the prompts of a batch, padding included
+BATCH_TOKENS = 16_384  # of the prompts of a batch to generate after, padding included
 WORTH_SHARING = 32  # tokens
 SAME = 0.05  # relative: what bf16 rounds, and far less than a layer does that takes no notice of a mask
 
@@ -239,10 +239,11 @@ def _write(
     max_new_tokens: int,
     keep: Callable[[Answer], None],
 ) -> None:
-    by_length = sorted(asked, key=lambda a: (len(a[2]), a[0].id))
+    by_id = sorted(asked, key=lambda a: a[0].id)
     is_left = any(item.id not in known for item, *_ in asked)
     common = model.begin([ids for *_, ids in asked]) if is_left else None
-    for batch in _batches(by_length, batch_size):
+    for indices in batches([len(ids) for *_, ids in by_id], tokens=BATCH_TOKENS, rows=batch_size):
+        batch = [by_id[i] for i in indices]
         if all(item.id in known for item, *_ in batch):
             continue
         began = time.perf_counter()
@@ -264,18 +265,6 @@ def _write(
                         busy_ms=busy,
                     )
                 )
-
-
-def _batches(by_length: list[Asked], rows: int) -> Iterator[list[Asked]]:
-    """Of at most `rows` and BATCH_TOKENS: long prompts in smaller batches, which pad less and hold less memory."""
-    batch: list[Asked] = []
-    for one in by_length:
-        if batch and (len(batch) == rows or (len(batch) + 1) * len(one[2]) > BATCH_TOKENS):
-            yield batch
-            batch = []
-        batch.append(one)
-    if batch:
-        yield batch
 
 
 def _cache(state: Any) -> Any:

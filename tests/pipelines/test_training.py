@@ -227,13 +227,12 @@ def test_local_label_scores_are_the_models_own_log_probabilities(
 
 
 def test_long_prompts_go_in_smaller_batches() -> None:
-    from evaluation.providers import local
-    from evaluation.results import items
+    from evaluation.likelihood import batches
+    from evaluation.providers.local import BATCH_TOKENS
 
-    item = next(iter(items(rows(1), {})))
-    asked = [(item, item.prompt, [1] * length) for length in (10, 10, 10, 9_000, 9_000, 20_000)]
-    assert [len(b) for b in local._batches(asked, 2)] == [2, 1, 1, 1, 1]
-    assert [len(b) for b in local._batches(asked, 64)] == [3, 1, 1, 1]
+    lengths = [10, 10, 10, 9_000, 9_000, 20_000]
+    assert [len(b) for b in batches(lengths, tokens=BATCH_TOKENS, rows=2)] == [2, 1, 1, 1, 1]
+    assert [len(b) for b in batches(lengths, tokens=BATCH_TOKENS, rows=64)] == [3, 1, 1, 1]
 
 
 def test_answers_are_the_same_whether_the_common_beginning_is_computed_once_or_each_time(
