@@ -191,6 +191,9 @@ class _Session:
         for answer in self._stored(arm):
             if answer.item not in file.answers:
                 file.add(answer)
+        for answer in self._same_elsewhere(arm, asked):
+            if answer.item not in file.answers:
+                file.add(answer)
         known = self.known(file.answers, asked)
         left = [i for i, _ in asked if i.id not in known]
         try:
@@ -207,6 +210,25 @@ class _Session:
         if api is not None and not any(r.get("purpose") == self._purpose(arm) for r in self.receipts):
             with egress.guard(self.recipe, self.how) as guard:  # an earlier command asked, and did not end
                 self.receipts.append({**guard.about(self._purpose(arm)).receipt(), "stand_in": api.is_stand_in})
+
+    def _same_elsewhere(self, arm: str, asked: Asked) -> Iterator[Answer]:
+        """What the same weights said in an arm before this one, task by task where they were asked exactly the same.
+
+        Labels are asked without passages, so `rag` says of them what `base` says. Whole tasks only: common beginnings and
+        batches are those of a task, and with them the arithmetic. Answers keep the timing and the date of their asking.
+        """
+        endpoint = self.recipe.evaluation.endpoint
+        for other in self.keys:
+            is_same_model = (other in WITH_ADAPTER) == (arm in WITH_ADAPTER) and endpoint(arm) is endpoint(
+                other
+            ) is None
+            if other == arm or not is_same_model:
+                continue
+            theirs = {item.id: prompt for item, prompt in self._asked(other)}
+            different = {item.task for item, prompt in asked if prompt != theirs[item.id]}
+            tasks = {item.id: item.task for item, _ in asked}
+            said = read_answers(self._file(other))
+            yield from (replace(answer, arm=arm) for answer in said if tasks[answer.item] not in different)
 
     def known(self, answers: dict[str, Answer], asked: Asked) -> set[str]:
         return egress.known(self.recipe, answers, asked, replay=self.how.replay)

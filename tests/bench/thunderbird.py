@@ -94,12 +94,14 @@ def _results(run: Path) -> dict[str, object]:
 
 
 def _busy(timings: Path) -> dict[str, int]:
-    """Seconds that each local arm took, all its items together."""
+    """Seconds that each local arm took, all its items together; what an arm before it was asked alike is not asked again."""
     busy: dict[str, float] = {}
+    asked: set[tuple[str, str]] = set()
     for line in timings.read_text().splitlines():
         row = json.loads(line)
-        if row["busy_ms"] is not None:
+        if row["busy_ms"] is not None and (row["item"], row["asked_at"]) not in asked:
             busy[row["arm"]] = busy.get(row["arm"], 0) + row["busy_ms"] / 1000
+            asked.add((row["item"], row["asked_at"]))
     return {arm: round(seconds) for arm, seconds in busy.items()}
 
 

@@ -140,6 +140,22 @@ def test_a_changed_arm_is_asked_again_and_the_others_are_not(copied: Workspace) 
     assert set(manifest["facts"]["arms"]) == {"base", "few_shot", "tuned", "api"}
 
 
+def test_what_two_arms_of_one_model_are_asked_alike_is_asked_once(copied: Workspace) -> None:
+    copied.edit("few_shot_examples: 3", "few_shot_examples: 3\n  few_shot_replies: 0")
+    done = copied.freehold("evaluate", "desk.yaml")
+    assert done.returncode == 0, done.stderr[-2000:]
+    timings = (copied.run_folder / "report" / "timings.jsonl").read_text().splitlines()
+    asked_at = {(t["arm"], t["item"]): t["asked_at"] for t in map(json.loads, timings)}
+    answers = (copied.run_folder / "report" / "answers.jsonl").read_text().splitlines()
+    said = {(a["arm"], a["item"]): a["text"] for a in map(json.loads, answers)}
+    items = {item for arm, item in asked_at if arm == "few_shot"}
+    alike = {i for i in items if asked_at["few_shot", i] == asked_at["base", i]}
+    assert alike == {i for i in items if i.startswith("draft_reply/")}
+    assert len(alike) == 2
+    assert all(said["few_shot", i] == said["base", i] for i in alike)
+    assert not any(asked_at["tuned", i] == asked_at["base", i] for i in items), "asked alike, but another model"
+
+
 def test_mlflow_has_one_parent_and_a_child_per_stage_and_arm(finished: Workspace) -> None:
     from mlflow import MlflowClient
 
