@@ -82,6 +82,7 @@ class Answer:
     usd_presumed: Decimal | None = None  # what attempts may have cost that never said: at their worst case
     prices: dict[str, str | None] | None = None  # the list that `usd` is from, and its date
     response_id: str | None = None
+    question: str | None = None  # digest of the prompt and of the model that was asked, where the answer was paid for
     asked_at: str | None = None  # when the answer was stored (ISO 8601, UTC)
 
 

@@ -188,10 +188,7 @@ class _Session:
         self.keys[arm] = self._key(arm, asked)
         self._file(arm).parent.mkdir(exist_ok=True)
         file = AnswerFile(self._file(arm))
-        for answer in self._stored(arm):
-            if answer.item not in file.answers:
-                file.add(answer)
-        for answer in self._same_elsewhere(arm, asked):
+        for answer in (*self._stored(arm, asked), *self._same_elsewhere(arm, asked)):
             if answer.item not in file.answers:
                 file.add(answer)
         known = self.known(file.answers, asked)
@@ -287,7 +284,7 @@ class _Session:
             )
 
     def _ask_api(self, arm: str, api: Api, asked: Asked, known: set[str], file: AnswerFile, keep: Any) -> None:
-        prices = _prices(arm, api)
+        prices, questions = _prices(arm, api), self._questions(arm, asked)
         money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
         egress.agree(self.plan(arm, api, asked, known), self.recipe, self.how)
         purpose = self._purpose(arm)
@@ -296,7 +293,8 @@ class _Session:
                 with self._endpoint(arm, api) as endpoint:
                     openai_compatible.answer(
                         endpoint, arm, asked, known, prices, max_new_tokens=self.recipe.evaluation.max_new_tokens,
-                        already_spent_usd=sum(money, Decimal(0)), keep=keep, guard=guard, purpose=purpose,
+                        already_spent_usd=sum(money, Decimal(0)), guard=guard, purpose=purpose,
+                        keep=lambda a: keep(replace(a, question=questions[a.item])),
                     )  # fmt: skip
             finally:
                 # the ledger holds earlier commands as well; it takes the place of what they said of this purpose
@@ -311,7 +309,7 @@ class _Session:
         if artifacts.read_manifest(stages.folder(self.recipe, "train")) is not None:
             self.keys[arm] = self._key(arm, asked)
             file = self._file(arm)
-            stored = [*self._stored(arm), *(read_answers(file) if file.exists() else ())]
+            stored = [*self._stored(arm, asked), *(read_answers(file) if file.exists() else ())]
             known = self.known({a.item: a for a in stored}, asked)
         return self.plan(arm, api, asked, known)
 
@@ -394,6 +392,10 @@ class _Session:
 
     def _key(self, arm: str, asked: Asked) -> str:
         """What an arm's answers depend on: answers with the same key can be used again."""
+        return artifacts.digest([*self._whom(arm), [(i.id, p) for i, p in asked]])
+
+    def _whom(self, arm: str) -> list[Any]:
+        """The model that answers, and how it is asked."""
         settings, chosen = self.recipe.evaluation, inputs(self.recipe)
         who: Any = [
             chosen["base"],
@@ -406,23 +408,35 @@ class _Session:
             request = [api.limit_as, api.thinking_tokens, api.request]
             who = [address(api), api.vendor, api.model, api.streaming, api.label_mode, request, stand_in]
             who += ["batch"] if api.batch else []
-        return artifacts.digest([who, settings.max_new_tokens, [(i.id, p) for i, p in asked]])
+        return [who, settings.max_new_tokens]
 
-    def _stored(self, arm: str) -> list[Answer]:
-        """The last report's answers of this arm, where they were given to the same questions by the same model."""
+    def _questions(self, arm: str, asked: Asked) -> dict[str, str]:
+        """Item → what its answer depends on, the other items aside."""
+        whom = self._whom(arm)
+        return {i.id: artifacts.digest([whom, i.choices, p]) for i, p in asked}
+
+    def _stored(self, arm: str, asked: Asked) -> list[Answer]:
+        """Answers that were given to the same questions by the same model: those of the last report, and all that was paid for.
+
+        A paid answer belongs to its question, so it stays where the test set gained or lost others.
+        """
         last = stages.folder(self.recipe, "evaluate")
         manifest = artifacts.read_manifest(last)
-        if manifest is None or manifest.facts.get("arms", {}).get(arm) != self.keys[arm]:
-            return []
-        stored = [a for a in report_folder.read_answers(last) if a.arm == arm]
-        if self.recipe.evaluation.endpoint(arm) is not None:
+        of_report = [a for a in report_folder.read_answers(last) if a.arm == arm] if manifest is not None else []
+        is_same = manifest is not None and manifest.facts.get("arms", {}).get(arm) == self.keys[arm]
+        if self.recipe.evaluation.endpoint(arm) is None:
+            return of_report if is_same else []
+        if manifest is not None:
             receipts = json.loads((last / "egress.json").read_text())
             self.receipts += [r for r in receipts if r.get("purpose") == self._purpose(arm)]
-        return stored
+        questions = self._questions(arm, asked)
+        paid = [a for path in self._file(arm).parent.glob(f"{arm}-*.jsonl") for a in read_answers(path) if a.arm == arm]
+        bought = [a for a in (*of_report, *paid) if a.question and questions.get(a.item) == a.question]
+        return [*(of_report if is_same else ()), *(a for a in bought if a.error not in openai_compatible.LOST)]
 
     def _purpose(self, arm: str) -> str:
-        """Under what the guard's ledger holds an arm's requests."""
-        return f"{arm} {self.keys[arm][:12]}"
+        """Under what the guard's ledger holds an arm's requests, whatever the test set was."""
+        return f"{arm} {artifacts.digest(self._whom(arm))[:12]}"
 
     def _priced(self, arm: str, api: Api, stored: list[Answer]) -> list[Answer]:
         """Stored answers under the recipe's prices: another list prices them anew, and nobody is asked."""

@@ -150,6 +150,10 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
     from pipelines.training import exactness, trainer
 
     settings = recipe.training
+    if rank() == 0 and settings.precision == "bf16" and not trainer.has_bf16():
+        stages.log.warning(
+            "train: this machine emulates bf16, many times slower than fp32; `training.precision: auto` takes what it is fast with"
+        )
     base = bases.materialise(recipe)
     tokenizer = AutoTokenizer.from_pretrained(base.folder)
     dataset = stages.folder(recipe, "prepare")

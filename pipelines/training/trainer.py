@@ -86,12 +86,17 @@ class Losses(TrainerCallback):
 
 
 def precision(settings: Training) -> torch.dtype:
-    """bf16 where the hardware multiplies it natively: CUDA from Ampere on, CPUs with AMX. Elsewhere it only costs."""
+    """bf16 where the hardware multiplies it natively: CUDA from Ampere on, CPUs with AMX or AVX-512 BF16."""
     if settings.precision != "auto":
         return torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    return torch.bfloat16 if has_bf16() else torch.float32
+
+
+def has_bf16() -> bool:
+    """Whether this machine multiplies bf16 natively; emulation is many times slower than fp32."""
     if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def lora_config(settings: Training, model: Any) -> LoraConfig:

@@ -156,6 +156,24 @@ def test_what_two_arms_of_one_model_are_asked_alike_is_asked_once(copied: Worksp
     assert not any(asked_at["tuned", i] == asked_at["base", i] for i in items), "asked alike, but another model"
 
 
+def test_paid_answers_stay_where_the_test_set_is_another(copied: Workspace) -> None:
+    def asked_at() -> dict[str, str]:
+        timings = (copied.run_folder / "report" / "timings.jsonl").read_text().splitlines()
+        return {t["item"]: t["asked_at"] for t in map(json.loads, timings) if t["arm"] == "api"}
+
+    before = asked_at()
+    sent = (copied.run_folder / "egress.jsonl").read_text()
+    copied.edit("max_test_rows: 2", "max_test_rows: 1")
+    done = copied.freehold("run", "desk.yaml")
+    assert done.returncode in (0, 3, 4), done.stderr[-2000:]
+    after = asked_at()
+    assert len(after) == len(before) - 1
+    assert after.items() < before.items()
+    assert (copied.run_folder / "egress.jsonl").read_text() == sent
+    receipts = json.loads((copied.run_folder / "report" / "egress.json").read_text())
+    assert [r["rows"] for r in receipts] == [len(before)], "what left in all"
+
+
 def test_mlflow_has_one_parent_and_a_child_per_stage_and_arm(finished: Workspace) -> None:
     from mlflow import MlflowClient
 

@@ -167,6 +167,17 @@ def test_qlora_trains_on_nf4_weights(tiny_model: Path, tokenizer: Any, tmp_path:
     assert found[-1] < found[0]
 
 
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="reads what Linux says of the processor")
+def test_precision_is_bf16_where_the_processor_multiplies_it() -> None:
+    from pipelines.training import trainer
+
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    if not torch.cuda.is_available():
+        assert trainer.has_bf16() is bool(flags & {"amx_bf16", "avx512_bf16"})
+    assert trainer.precision(Training()) == (torch.bfloat16 if trainer.has_bf16() else torch.float32)
+    assert trainer.precision(Training(precision="bf16")) == torch.bfloat16
+
+
 def test_two_processes_are_two_and_reach_the_loss_of_one(workspace: Workspace) -> None:
     launch = Path(__file__).parent.parent.parent / "recipes" / "launch" / "cpu2.yaml"
     assert workspace.freehold("prepare", "desk.yaml").returncode == 0
