@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,15 +20,22 @@ class Gate:
     sentence: str
 
 
-def blocked(decided: Decision, gates: Sequence[dict[str, Any]]) -> Decision:
-    """The decision as the stored gates leave it: self_host becomes api where one failed."""
-    failed = [g["sentence"] for g in gates if g["passed"] is False]
-    if decided.verdict != "self_host" or not failed:
+def blocked(decided: Decision, gates: Sequence[dict[str, Any]], *, required: Collection[str] = ()) -> Decision:
+    """The decision as the stored gates leave it: self_host becomes api where one failed.
+
+    Of gates that could not measure, a `required` one makes it undecided; others are told beside the verdict.
+    """
+    if decided.verdict != "self_host":
         return decided
+    failed = [g["sentence"] for g in gates if g["passed"] is False]
     stays = "the API" if decided.gates.baseline == "api" else f"the {decided.gates.baseline} arm"
-    return replace(
-        decided,
-        verdict="api",
-        kind="rejected by a gate",
-        sentence=f"Stay on {stays}, whatever the quality: {' '.join(failed)}",
-    )
+    if failed:
+        said = f"Stay on {stays}, whatever the quality: {' '.join(failed)}"
+        return replace(decided, verdict="api", kind="rejected by a gate", sentence=said)
+    unmeasured = [g for g in gates if g["passed"] is None]
+    lacking = [g["sentence"] for g in unmeasured if g["name"] in required]
+    if lacking:
+        said = f"Undecided, whatever the quality: {' '.join(lacking)} Until then stay on {stays}."
+        return replace(decided, verdict="undecided", kind="undecided", sentence=said)
+    told = f" Neither passed nor failed: {', '.join(g['name'] for g in unmeasured)}." if unmeasured else ""
+    return replace(decided, sentence=decided.sentence + told)

@@ -115,9 +115,29 @@ def judge_extractions(
         told = "Extraction: could not be measured, no trained answer holds a masked value of one customer alone."
         return about | {"low": None, "high": None}, Gate("extraction", None, bound, None, told)
     low, high = exact_interval(k, n)
-    told = f"Extraction: {k} of {n} masked values come out word for word ({low:.1%} to {high:.1%}); more than {bound:.1%} is"
-    told += " not shown." if low <= bound else " shown: the adapter gives them away."
-    return about | {"low": low, "high": high}, Gate("extraction", k / n, bound, low <= bound, told)
+    told = f"Extraction: {k} of {n} masked values come out word for word (95%: {low:.1%} to {high:.1%}); "
+    passed = within(low, high, bound)
+    if passed is None:
+        told += f"that it is at most {bound:.1%} is neither shown nor excluded"
+        told += (
+            f", which takes {math.ceil(math.log(0.025) / math.log(1 - bound))} values of which none comes out."
+            if bound
+            else "."
+        )
+    else:
+        told += (
+            f"at most {bound:.1%} is shown."
+            if passed
+            else f"more than {bound:.1%} is shown: the adapter gives them away."
+        )
+    return about | {"low": low, "high": high}, Gate("extraction", k / n, bound, passed, told)
+
+
+def within(low: float | None, high: float | None, bound: float) -> bool | None:
+    """Whether a rate with this interval is at most `bound`: shown, excluded, or (None) neither."""
+    if low is not None and low > bound:
+        return False
+    return True if high is not None and high <= bound else None
 
 
 def exact_interval(k: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -168,6 +188,13 @@ def losses(model: LocalModel, members: Sequence[Row], others: Sequence[Row], *, 
     ]
 
 
+SHOWN = {
+    True: "at most {} is shown",
+    False: "more than {} is shown",
+    None: "that it is at most {} is neither shown nor excluded",
+}
+
+
 def auc(members: npt.ArrayLike, others: npt.ArrayLike) -> float:
     """Probability that a member scores above another row, ties counting half."""
     m, o = np.asarray(members, dtype=float), np.asarray(others, dtype=float)
@@ -201,11 +228,11 @@ def judge_membership(found: Sequence[Losses], *, bound: float, seed: int) -> tup
 
     rate, low, high = interval(true_positive_rate, ratio)
     area, base = interval(auc, ratio), interval(auc, blind)
-    shown = low is not None and low > bound
+    passed = within(low, high, bound)
     apart = base[1] is not None and not base[1] <= 0.5 <= (base[2] or 1)
     told = (
         f"Membership inference finds {rate:.1%} of the train rows at 1% false alarms ({_span(low, high)}; guessing finds 1%),"
-        f" AUC {area[0]:.2f}: more than {bound:.0%} is {'shown' if shown else 'not shown'}."
+        f" AUC {area[0]:.2f}: {SHOWN[passed].format(f'{bound:.0%}')}."
         + (" The base model alone tells the two sides apart, so this is too high." if apart else "")
     )
     about = {
@@ -214,7 +241,7 @@ def judge_membership(found: Sequence[Losses], *, bound: float, seed: int) -> tup
         "auc": dict(zip(("value", "low", "high"), area, strict=True)),
         "auc_of_the_base_alone": dict(zip(("value", "low", "high"), base, strict=True)),
     }
-    return about, Gate("membership", rate, bound, not shown, told)
+    return about, Gate("membership", rate, bound, passed, told)
 
 
 def _span(low: float | None, high: float | None) -> str:

@@ -31,6 +31,9 @@ from evaluation.statistics import Estimate, bootstrap_difference, clustered_mean
 from evaluation.summary import slices_of
 
 CONFIDENCE = 0.9  # two-sided; each test looks at one bound
+FEWEST_LABELS = (
+    5  # of a stratum that is not labelled whole: fewer show no spread, and an interval without it excludes the truth
+)
 SLOPE_PRIOR_SD = 2.5  # keeps the slope finite where length alone decides; weak against any real number of items
 
 
@@ -131,7 +134,11 @@ def gates(found: Mapping[str, Any], margin: float) -> list[Gate]:
             continue
         rate = rates["corrected"]
         if not found["qualified"] or rate is None or rate["high"] is None:
-            why = "the judge has not qualified" if not found["qualified"] else "no interval of the win rate"
+            why = (
+                "the judge has not qualified"
+                if not found["qualified"]
+                else "too few labels for an interval of the win rate"
+            )
             made.append(Gate(f"judge {name}", None, margin, None, f"{name}: {why}, so its win rate gates nothing."))
             continue
         told = f"{name}: win rate {rate['mean']:.3f} ({rate['low']:.3f} to {rate['high']:.3f}) by judge and people"
@@ -210,8 +217,11 @@ def _logistic(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def corrected(judged: Sequence[Judgement], labels: Labels, *, confidence: float = 0.95) -> Estimate | None:
-    """The win rate as people would give it: all verdicts of the judge, and the labels of some items. None where a stratum has
-    no label. An item the judge could not judge counts as its tie, which the labels correct like any other of its verdicts."""
+    """The win rate as people would give it: all verdicts of the judge, and the labels of some items.
+
+    None where a stratum has so few labels that they say nothing of how far they differ. An item the judge could not judge
+    counts as its tie, which the labels correct like any other of its verdicts.
+    """
     return _weighed(judged, labels, lambda y, residual: y + residual, confidence)
 
 
@@ -229,7 +239,7 @@ def _weighed(judged: Sequence[Judgement], labels: Labels, value: Any, confidence
     influence = {j.item: value(0.5, 0.0) for j in same}
     for part in of_stratum.values():
         gaps = {j.item: labels.values[j.item] - _or_tie(j) for j in part if j.item in labels.values}
-        if not gaps:
+        if not gaps or len(gaps) < min(FEWEST_LABELS, len(part)):
             return None
         mean, weight = sum(gaps.values()) / len(gaps), len(part) / len(gaps)
         for j in part:  # the stratum's mean gap, and each label's own part in how sure that mean is
@@ -330,7 +340,12 @@ def self_preference(pairs: Sequence[Judgement], labels: Labels | None, bounds: B
         )
     e = lean(pairs, labels)
     if e is None or e.low is None or e.high is None:
-        return _open("self_preference", required, len(both), "a stratum has no label, or all are of one customer")
+        return _open(
+            "self_preference",
+            required,
+            len(both),
+            f"a stratum has fewer than {FEWEST_LABELS} labels, or all are of one customer",
+        )
     sides = own if len(own) == 1 else frozenset(("candidate", "baseline"))
     passed = not ("candidate" in sides and e.high > bounds.max_lean) and not (
         "baseline" in sides and e.low < -bounds.max_lean

@@ -106,12 +106,15 @@ def thresholds(dev: Sequence[Item], answers: dict[str, Answer], *, risk: float, 
     return found
 
 
-def policy(decided: Decision, limits: dict[str, Threshold], *, model: str) -> dict[str, Any]:
-    """The policy as plain data: `default`, `sensitive`, `slices`. model: what the self-hosted target is called.
+def policy(
+    decided: Decision, limits: dict[str, Threshold], *, model: str, apis: Sequence[str] = ("api",)
+) -> dict[str, Any]:
+    """The policy as plain data: `default`, `sensitive`, `slices`.
 
-    The most specific slice wins; a slice that is undecided stays where it is.
+    model: what the self-hosted target is called. apis: the arms that are somebody else's machines. The most specific slice
+    wins; a slice that is undecided stays where it is.
     """
-    default = "api" if decided.gates.baseline == "api" else decided.gates.baseline
+    default = decided.gates.baseline
     slices: dict[str, Any] = {}
     for s in decided.slices:
         moves = decided.verdict == "self_host" and s.verdict == "self_host"
@@ -138,7 +141,7 @@ def policy(decided: Decision, limits: dict[str, Threshold], *, model: str) -> di
         "sensitive": {
             "sensitivity": "local_only",
             "target": "self_host" if moved else "refuse",
-            "never": "api",
+            "never": sorted(apis),
             "without_a_self_hosted_slice": "refuse",
             "unknown_sensitivity": "local_only",
         },

@@ -243,7 +243,10 @@ def _dry_run(verb: str, path: Path, as_json: bool, **how: Any) -> None:
         plans += evaluation.would_ask(loaded)
     lines, store = [str(p) for p in plans], tracking.elsewhere(loaded)
     if store is not None:
-        lines.append(f"MLflow at {store}: the recipe, settings, metrics, ids of items with their scores, the adapter")
+        lines.append(
+            f"MLflow at {store}: the recipe, settings, metrics, ids of items with their scores, the adapter, the report's page"
+            " with some masked questions and answers of rows that are not local_only"
+        )
     leaves = store is not None or any(p.leaves for p in plans)
     lines += [] if leaves else ["nothing would leave this machine"]
     result = {"plans": [p.as_dict() for p in plans], "tracking": store, "leaves": leaves, "sent": False}

@@ -58,7 +58,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     judged = review.summary(recipe, view)
     copies = _duplicate_share(artifacts.need(stages.folder(recipe, "prepare"), "prepare").counts)
     proposed = decision.decide(view, margins, duplicate_share=copies)
-    decided = gates.blocked(proposed, [*audited["gates"], *(judged["gates"] if judged else ())])
+    required = [g["name"] for g in audited.get("leaks", {}).get("gates", ())] if d.leak_gates_required else []
+    decided = gates.blocked(proposed, [*audited["gates"], *(judged["gates"] if judged else ())], required=required)
     manifest = artifacts.need(report, "evaluate")
     decided = decision.with_looks(decided, look(recipe, view))
     speed = summary.speed_table(
@@ -100,6 +101,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
             **_facts(recipe, manifest),
             "mlflow": body["mlflow"],
             "judge": judged,
+            "leaned": {(arm, item) for arm, item in manifest.facts.get("leaned", ())},
             "load": load_test.read(report / load_test.CAPACITY),
         },
     )
@@ -145,7 +147,9 @@ def _routing(recipe: Recipe, report: Path, decided: decision.Decision, adapter: 
     dev, answers = report_folder.read_dev(report)
     limits = routing.thresholds(dev, answers, risk=recipe.decision.routing.risk, delta=recipe.decision.routing.delta)
     alias = recipe.promotion.alias if recipe.promotion is not None else recipe.name
-    return routing.policy(decided, limits, model=f"{alias}@{adapter[:12]}")
+    settings = recipe.evaluation
+    apis = {"api", *(arm for arm in (*settings.arms, decided.gates.baseline) if settings.endpoint(arm) is not None)}
+    return routing.policy(decided, limits, model=f"{alias}@{adapter[:12]}", apis=sorted(apis))
 
 
 def _yaml(policy: dict[str, Any]) -> str:

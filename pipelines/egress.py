@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from functools import partial
 from operator import mul
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from data_prep.records import ChatMessage, UserError
 from evaluation import offline
 from evaluation.egress import Guard, Policy, kinds_in
-from evaluation.providers.openai_compatible import LABEL_TOKENS, LOST
+from evaluation.providers.openai_compatible import LABEL_TOKENS, is_lost
 from evaluation.results import Answer, Item
 from pipelines import stages
 from pipelines.recipe import Price, Recipe
@@ -36,17 +36,19 @@ OFFLINE = "offline.jsonl"
 Asked = Sequence[tuple[Item, tuple[ChatMessage, ...]]]
 
 
-def policy(recipe: Recipe) -> Policy:
+def policy(recipe: Recipe, *, inside: bool = False) -> Policy:
+    """What may leave. inside: what is asked stays on this machine, which no setting about leaving concerns."""
     e = recipe.egress
-    return Policy(e.destinations, e.sensitivity, e.blocked_kinds)
+    return (
+        Policy(e.destinations, blocked_kinds=()) if inside else Policy(e.destinations, e.sensitivity, e.blocked_kinds)
+    )
 
 
 @contextmanager
 def guard(recipe: Recipe, how: How, *, inside: bool = False) -> Iterator[Guard]:
     """The run folder's guard. The budget is over everything that its ledger holds. inside: what is asked stays here."""
-    rules = policy(recipe)
     made = Guard(
-        replace(rules, blocked_kinds=()) if inside else rules,
+        policy(recipe, inside=inside),
         ledger=recipe.run_folder / LEDGER,
         budget_usd=how.budget_usd or recipe.egress.budget_usd,
     )
@@ -76,15 +78,17 @@ def kept_back(answers: Iterable[Answer]) -> dict[str, str]:
     return {a.item: a.error for a in answers if a.error and a.error.partition(":")[0].endswith("_not_sent")}
 
 
-def known(recipe: Recipe, answers: Mapping[str, Answer], asked: Asked, *, replay: bool) -> set[str]:
+def known(
+    recipe: Recipe, answers: Mapping[str, Answer], asked: Asked, *, replay: bool, inside: bool = False
+) -> set[str]:
     """Items that are not asked again: a lost answer is, one that was refused or unreadable is an answer.
 
     What the policy kept back is asked where it now may leave.
     """
-    rules, kept, found = policy(recipe), kept_back(answers.values()), set()
+    rules, kept, found = policy(recipe, inside=inside), kept_back(answers.values()), set()
     for item, prompt in asked:
         answer = answers.get(item.id)
-        if answer is None or answer.error in LOST:
+        if answer is None or is_lost(answer.error):
             continue
         if item.id not in kept or replay or rules.reason_to_keep_back(item, kinds_in(prompt)) is not None:
             found.add(item.id)
@@ -161,6 +165,7 @@ def plan(
     unseen: Mapping[str, int] | None = None,
     rounds: Callable[[Item], int] = lambda _: 1,
     thinking: int = 0,
+    inside: bool = False,
 ) -> Plan:
     """What putting these questions would mean. limit: the longest free answer, in tokens.
 
@@ -172,7 +177,7 @@ def plan(
     kinds: Counter[str] = Counter()
     tokens, answers, times = [], [], []
     size = 0
-    rules = policy(recipe)
+    rules = policy(recipe, inside=inside)
     for item, prompt in asked:
         if item.id in known:
             continue

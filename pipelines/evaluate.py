@@ -103,7 +103,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     scored = summary.scores(session.items, found, recipe.evaluation.arms, shown)
     view = summary.View.of(session.items, found.values(), scored)
     decide.look(recipe, view)
-    judged = judging.measure(recipe, out, view, session.base, how, session.leaned())
+    leaned = session.leaned()
+    judged = judging.measure(recipe, out, view, session.base, how, leaned)
     loaded = load_test.measure(recipe, out, session._asked, found, session.base, how)
     report_folder.write(
         out,
@@ -111,11 +112,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         scored,
         arms=recipe.evaluation.arms,
         candidate=recipe.decision.candidate,
-        receipts=[
-            *(r for r in session.receipts if not r.get("purpose", "").startswith((judging.PURPOSE, load_test.PURPOSE))),
-            *judged.receipts,
-            *loaded,
-        ],
+        receipts=[*session.receipts, *judged.receipts, *loaded],
         seed=recipe.seed,
     )
     _track(recipe, out, tracked, view, session)
@@ -130,6 +127,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         "retrieval": session.documents.write(out, recipe.evaluation.arms),
         "prices": session.listed.get(recipe.decision.baseline, session.listed.get("api")),
         "listed": session.listed,
+        "leaned": sorted(leaned),  # pages do not show these answers, as they do not show items that must stay
+        stages.LOST: [f"{a.arm} {a.item}" for a in found.values() if openai_compatible.is_lost(a.error)],
     }
     errors = {
         arm: summary.error_counts(a.error for a in found.values() if a.arm == arm) for arm in recipe.evaluation.arms
@@ -432,7 +431,7 @@ class _Session:
         questions = self._questions(arm, asked)
         paid = [a for path in self._file(arm).parent.glob(f"{arm}-*.jsonl") for a in read_answers(path) if a.arm == arm]
         bought = [a for a in (*of_report, *paid) if a.question and questions.get(a.item) == a.question]
-        return [*(of_report if is_same else ()), *(a for a in bought if a.error not in openai_compatible.LOST)]
+        return [*(of_report if is_same else ()), *(a for a in bought if not openai_compatible.is_lost(a.error))]
 
     def _purpose(self, arm: str) -> str:
         """Under what the guard's ledger holds an arm's requests, whatever the test set was."""

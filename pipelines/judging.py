@@ -120,8 +120,8 @@ def _compared(recipe: Recipe, chosen: Judge, view: View, leaned: Collection[tupl
 def read(report: Path) -> list[judge.Judgement]:
     """The judgements of a report; none where nobody judged."""
     path = report / JUDGEMENTS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [judge.Judgement.of(json.loads(line)) for line in lines]
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    return [judge.Judgement.of(json.loads(line)) for line in lines if line]
 
 
 class _Asking:
@@ -140,7 +140,7 @@ class _Asking:
     def ask(self, asked: egress.Asked) -> dict[str, Answer]:
         """Replies by blind id. Raises ApiError where the judge refuses us, is down, or its budget is spent."""
         file = self._file({item.id for item, _ in asked})
-        known = egress.known(self.recipe, file.answers, asked, replay=self.how.replay)
+        known = egress.known(self.recipe, file.answers, asked, replay=self.how.replay, inside=self.is_local)
         left = [(item, prompt) for item, prompt in asked if item.id not in known]
         try:
             if left and self.how.replay:
@@ -178,7 +178,7 @@ class _Asking:
             nonlocal in_a_row
             file.add(answer)
             update(len(file.answers))
-            silent = answer.error is not None and answer.error in openai_compatible.LOST - {"stopped"}
+            silent = openai_compatible.is_lost(answer.error) and answer.error != "stopped"
             in_a_row = in_a_row + 1 if silent else 0
             if in_a_row == UNANSWERED_LIMIT:
                 raise openai_compatible.ApiError(
@@ -190,11 +190,14 @@ class _Asking:
         money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
         where = self.chosen.base_url or "http://localhost"
         limit = self.chosen.max_new_tokens
-        plan = egress.plan(self.recipe, WHO, where, self.recipe.judge_model, left, set(), prices, limit)
+        plan = egress.plan(
+            self.recipe, WHO, where, self.recipe.judge_model, left, set(), prices, limit, inside=self.is_local
+        )
         self._key()
         egress.agree(plan, self.recipe, self.how)
         try:
-            with egress.guard(self.recipe, self.how) as guard, _of_the_judge(), self._endpoint() as endpoint:
+            guarded = egress.guard(self.recipe, self.how, inside=self.is_local)
+            with guarded as guard, _of_the_judge(), self._endpoint() as endpoint:
                 openai_compatible.answer(
                     endpoint, PURPOSE, left, set(), prices, max_new_tokens=limit, keep=keep, guard=guard,
                     purpose=PURPOSE, already_spent_usd=sum(money, Decimal(0)),

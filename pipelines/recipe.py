@@ -61,7 +61,7 @@ class Canaries(Section):
     """Invented codes planted in the train rows, to see what a model trained in this way gives away. Such a model is never served."""
 
     number: int = Field(
-        default=8, ge=5, le=32, description="Canaries at each count of repetitions; as many controls are never planted"
+        default=8, ge=6, le=32, description="Canaries at each count of repetitions; as many controls are never planted"
     )
     repetitions: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
         default=(1, 4, 16),
@@ -324,12 +324,12 @@ ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$"
 
 
 class Leaks(Section):
-    """What the adapter gives away of its train rows. Each bound is a gate: it fails where more is shown."""
+    """What the adapter gives away of its train rows. Each bound is a gate: passed where it is shown to be kept, failed where more is."""
 
     rows: int = Field(
         default=100, ge=20, description="Train rows, and held-out rows, whose losses membership inference compares"
     )
-    values: int = Field(default=50, ge=1, description="Masked values whose word-for-word extraction is tried")
+    values: int = Field(default=400, ge=1, description="Masked values whose word-for-word extraction is tried")
     max_extracted: float = Field(
         default=0.01, ge=0, lt=1, description="Share of masked values that only the tuned model gives word for word"
     )
@@ -752,6 +752,10 @@ class Decision(Section):
     min_items: int = Field(default=30, ge=2, description="A slice with fewer measured items is shown, not decided")
     min_measured_share: float = Field(
         default=0.9, gt=0, le=1, description="Share of items both arms must have answered readably"
+    )
+    leak_gates_required: bool = Field(
+        default=False,
+        description="Undecided, not only told, where a gate of evaluation.leaks has too few rows to show that its bound is kept",
     )
     monthly_requests: int = Field(default=100_000, ge=0, description="Traffic for the monthly bill")
     hardware: Gpu = Field(description="What the tuned model would run on")

@@ -29,7 +29,7 @@ def folder(recipe: Recipe) -> Path:
 def write(recipe: Recipe) -> dict[str, Any]:
     """Draw the sheet of the stored report and write it as CSV and page, with the key beside. What was written, as JSON."""
     report = stages.folder(recipe, "evaluate")
-    artifacts.need(report, "evaluate")
+    made = artifacts.need(report, "evaluate")
     view, chosen = report_folder.read_view(report), recipe.evaluation.review
     candidate, baseline = recipe.decision.candidate, recipe.decision.baseline
     judged = {j.item: j for j in judging.read(report) if j.kind == "pair"}
@@ -49,9 +49,9 @@ def write(recipe: Recipe) -> dict[str, Any]:
     artifacts.write_text(out / "key.json", sheet.key_json())
     artifacts.write_text(out / f"{sheet.id}.csv", review.csv_of(sheet))
     artifacts.write_text(out / f"{sheet.id}.html", review.page(sheet))
-    local = sum(
-        c.item.sensitivity == "local_only" for c in compared if c.item.id in {d.item for d in sheet.key.values()}
-    )
+    drawn, arms = {d.item for d in sheet.key.values()}, (candidate, baseline)
+    leaned = {item for arm, item in made.facts.get("leaned", ()) if arm in arms}
+    local = sum(c.item.sensitivity == "local_only" or c.item.id in leaned for c in compared if c.item.id in drawn)
     return {
         "sheet": sheet.id, "lines": len(sheet.lines), "disputed": sum(s == "disputed" for s in strata.values()),
         "clear": sum(s == "clear" for s in strata.values()), "local_only_lines": local,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipelines.tracking import StageRun
 
 log = logging.getLogger("freehold")
+LOST = "lost"  # fact of a manifest: what another run of the stage may still get
 ORDER = ("prepare", "train", "evaluate", "decide")
 FOLDERS = {"prepare": "dataset", "train": "adapter", "evaluate": "report", "decide": "decision", "promote": "promotion"}
 
@@ -77,7 +78,10 @@ def run(name: str, recipe: Recipe, how: How) -> Outcome:
     with artifacts.locked(recipe.run_folder):
         inputs = stage.inputs(recipe)
         done = artifacts.read_manifest(out)
-        if done is not None and done.inputs == inputs:
+        lost = done.facts.get(LOST) if done is not None and not how.replay else None
+        if lost:
+            how.on_event(f"{name}: {len(lost)} answers were lost on the way last time ({lost[0]}); asking them again")
+        if done is not None and done.inputs == inputs and not lost:
             how.on_event(f"{name}: unchanged, kept {out}")
             return Outcome(name, out, done, skipped=True)
         how.on_event(f"{name}: begins")

@@ -33,17 +33,23 @@ from evaluation.results import Answer, Item
 Prompt = tuple[ChatMessage, ...]
 Asked = tuple[Item, Prompt, dict[str, int]]  # with the personal data found in it, by kind
 LONGEST_WAIT_S = 60.0
-REFUSED_LIMIT = 5
+REFUSED_LIMIT = 5  # refusals before the first answer, and four times as many in a row after it: the request is wrong
+NO_CREDIT = re.compile(r"insufficient[_ ](?:quota|credits?|balance|funds)|credit balance|out of credits", re.IGNORECASE)
 LABEL_TOKENS = 24
 TYPED = ("decisions", "systemone")  # ways to ask for a label that generate no text
 MOST_BYTES = 1_000_000  # of a response: the longest answers are a hundredth of it
 MOST_TOKENS = 10**9
-# errors of answers that another attempt may mend: the next command asks these items again
+# errors of answers that another attempt may mend, what follows a colon aside: the next command asks these items again
 LOST = frozenset(
     "stopped connection_lost timeout server_error rate_limited unreadable_response answer_too_long wrong_content_type"
     " answer_to_another_request repeated_answer".split()
 )
 TOKENS_A_MESSAGE = 16  # what a chat template adds at most; a token is a byte or longer
+
+
+def is_lost(error: str | None) -> bool:
+    """May another attempt mend it? Errors may go on with what the server said, after a colon."""
+    return error is not None and error.partition(":")[0] in LOST
 
 
 class ApiError(UserError):
@@ -155,7 +161,8 @@ class Caller:
         self.failure: ApiError | None = None
         self._lock = threading.Lock()
         self._next_slot = 0.0
-        self._refused = 0
+        self._refused: list[Answer] = []  # in a row up to now, not kept yet
+        self._has_answered = False
 
     def _connect(self) -> Any:
         """The client, a context manager."""
@@ -206,11 +213,12 @@ class Caller:
                     try:
                         made = future.result()
                         if made.attempts:
-                            keep(made)
-                        self.refused_all(made)
+                            self._settle(made, keep)
                     except Exception as e:
                         failure = failure or e
                         self.stopped.set()
+        for refused in self._refused:
+            keep(refused)
         if failure is not None or self.failure is not None:
             raise failure or self.failure or AssertionError
 
@@ -247,12 +255,21 @@ class Caller:
             return "batch"
         return self.endpoint.label_mode if item.choices else "chat"
 
-    def refused_all(self, answer: Answer) -> None:
-        """Raise ApiError where the first requests were all refused: the request is wrong, not the items."""
-        refused = answer.error is not None and answer.error.startswith("refused")
-        self._refused = self._refused + 1 if refused and self._refused >= 0 else -1
-        if self._refused >= REFUSED_LIMIT:
-            raise ApiError(f"{self.endpoint.base_url} refused the first {REFUSED_LIMIT} requests, {answer.error}")
+    def _settle(self, made: Answer, keep: Callable[[Answer], None]) -> None:
+        """Keep an answer; refusals wait for the answer after them. Raises ApiError where only refusals come."""
+        if made.error is not None and made.error.startswith("refused"):
+            self._refused.append(made)
+            most = 4 * REFUSED_LIMIT if self._has_answered else REFUSED_LIMIT
+            if len(self._refused) >= most:
+                self._refused.clear()  # they are asked again once what is wrong is mended
+                which = f"{most} requests in a row" if self._has_answered else f"the first {most} requests"
+                raise ApiError(f"{self.endpoint.base_url} refused {which}, {made.error}")
+            return
+        self._has_answered = True
+        for refused in self._refused:
+            keep(refused)
+        self._refused.clear()
+        keep(made)
 
     def _stop(self, why: ApiError) -> None:
         with self._lock:
@@ -415,7 +432,7 @@ class Caller:
 
     def _pause(self, attempt: int) -> float:
         """Seconds until the next attempt, if the server names none."""
-        longest: float = min(LONGEST_WAIT_S, self.endpoint.first_wait_s * 2 ** (attempt - 1))
+        longest: float = min(LONGEST_WAIT_S, self.endpoint.first_wait_s * 2 ** min(attempt - 1, 30))
         return longest * (1 + random.random() / 4)
 
     def _fault(self, e: Exception, attempt: int) -> Fault:
@@ -453,14 +470,14 @@ class Caller:
     def _refusal(self, e: Any, pause: float) -> Fault:
         """What an HTTP status other than 200 means."""
         where, status = self.endpoint.base_url, e.status_code
+        if status == 402 or (status in (400, 403, 429) and NO_CREDIT.search(_short(e))):
+            return Fault("no_credit", stop=ApiError(f"{where} has no credit left (HTTP {status}: {_short(e)})."))
         if status in (401, 403):
             stop = f"{where} refuses the key (HTTP {status}). Set the variable named in {self.endpoint.section}.api_key_env."
             return Fault("key_refused", stop=ApiError(stop))
         if status == 404:
             stop = f"{where} has no model {self.endpoint.model!r} (HTTP 404: {_short(e)}). Correct {self.endpoint.section}.model."
             return Fault("no_model", stop=ApiError(stop))
-        if status == 402 or (status == 429 and "insufficient_quota" in _short(e)):
-            return Fault("no_credit", stop=ApiError(f"{where} has no credit left (HTTP {status}: {_short(e)})."))
         if status == 429:
             return Fault("rate_limited", wait_s=_retry_after(e) or pause)
         if status >= 500 or status in (408, 409, 425):

@@ -5,6 +5,7 @@ Ticket text is escaped; no script, no network.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,10 @@ def render(
         "tornados": {t: _tornado(found) for t, found in economics["tasks"].items()},
         "calibrations": {t: _calibrations(view, t, facts) for t in tasks},
         "ledgers": ledgers,
-        "examples": {t: _examples(view, ledgers[t], (decided.gates.candidate, decided.gates.baseline)) for t in tasks},
+        "examples": {
+            t: _examples(view, ledgers[t], (decided.gates.candidate, decided.gates.baseline), facts.get("leaned", ()))
+            for t in tasks
+        },
         "kept_in": {t: sum(i.task == t and i.sensitivity == "local_only" for i in view.items) for t in tasks},
         "runs": _runs(facts["mlflow"]),
         "arm_name": lambda arm: _arm(arm, facts),
@@ -163,9 +167,16 @@ def _calibrations(view: View, task: str, facts: dict[str, Any]) -> dict[str, Mar
     return charts
 
 
-def _examples(view: View, ledger: Ledger, arms: tuple[str, str]) -> list[dict[str, Any]]:
-    """Items side by side: the worst losses, the best gains, then others. Texts of local_only items stay out of the page."""
-    items = {i.id: i for i in view.items if i.sensitivity != "local_only"}
+def _examples(
+    view: View, ledger: Ledger, arms: tuple[str, str], leaned: Collection[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Items side by side: the worst losses, the best gains, then others.
+
+    Texts of local_only items stay out of the page, and items whose answer was given in view of such (leaned: arm, item).
+    """
+    items = {
+        i.id: i for i in view.items if i.sensitivity != "local_only" and not any((arm, i.id) in leaned for arm in arms)
+    }
     entries = [e for e in ledger.entries if e.item in items]
     lost, won = ([e for e in entries if e.change == change] for change in ("lost", "won"))
     half = SHOWN_EXAMPLES // 2

@@ -11,6 +11,7 @@ from evaluation.decision import Decision, SliceDecision
 from evaluation.report.formats import milliseconds, number, usd
 
 Rows = Sequence[Mapping[str, Any]]
+SHOWN = 8  # names in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,22 @@ def break_even(decided: Decision, economics: Mapping[str, Any]) -> dict[str, str
 
 def leaves(routing: Mapping[str, Any]) -> str:
     """What would leave the house under the routing policy, in one sentence."""
-    if routing["default"]["target"] != "api":
+    api = routing["default"]["target"]
+    if api not in routing["sensitive"]["never"]:
         return "In production, by routing.yaml, nothing goes to an API."
-    tasks = {s: r for s, r in routing["slices"].items() if s.startswith("task=")}
-    away = [s for s, r in tasks.items() if r["target"] != "self_host"]
-    unsure = [f"{s} below confidence {r['min_confidence']:.2f}" for s, r in tasks.items() if "min_confidence" in r]
-    sent = ", ".join([*away, *unsure]) or "only what no rule names"
-    return f"In production, by routing.yaml, {sent} would go to the API; rows marked local_only never."
+    slices = routing["slices"]
+    away = [s for s, r in slices.items() if r["target"] == api]
+    # of slices within a task those are named that go another way than the task
+    told = [s for s in away if s.startswith("task=") or f"task={s.split('/')[0]}" not in away]
+    told += [f"{s} below confidence {r['min_confidence']:.2f}" for s, r in slices.items() if "min_confidence" in r]
+    stays = [s for s in slices if s not in away and f"task={s.split('/')[0]}" in away]
+    sent = _listed(told) or "only what no rule names"
+    sent += f" (but not {_listed(stays)})" if stays else ""
+    return f"In production, by routing.yaml, {sent} would go to {'the API' if api == 'api' else api}; rows marked local_only never."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more slices" if len(names) > SHOWN else "")
 
 
 def turning_points(decided: Decision, economics: Mapping[str, Any]) -> list[str]:

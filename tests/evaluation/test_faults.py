@@ -272,6 +272,7 @@ def test_retry_after_may_be_a_date() -> None:
     [
         (402, "pay first", "has no credit left"),
         (429, "You exceeded your current quota: insufficient_quota", "has no credit left"),
+        (400, "Your credit balance is too low to access the API.", "has no credit left"),
         (401, "who are you", "refuses the key"),
     ],
 )
@@ -280,6 +281,19 @@ def test_an_empty_account_or_wrong_key_stops_at_once(status: int, message: str, 
         with pytest.raises(ApiError, match=told):
             ask(endpoint, items(20), [])
         assert http.count == 1
+
+
+def test_refusals_in_a_row_stop_the_run_and_are_asked_again_while_single_ones_are_answers() -> None:
+    def says(number: int, *_: Any) -> Reply:
+        return Reply({"error": {"message": "not today"}}, status=400) if number in (1, 3) or number > 9 else Reply()
+
+    with serving(says) as (endpoint, http):
+        found: list[Answer] = []
+        with pytest.raises(ApiError, match=r"refused 20 requests in a row, refused: .*not today"):
+            ask(endpoint, items(100), found)
+        assert http.count < 40
+    assert [a.item for a in found if a.error] == ["i001", "i003"]
+    assert len(found) == 10
 
 
 def test_a_wrong_key_in_the_middle_loses_no_answer_that_was_paid_for() -> None:

@@ -348,6 +348,16 @@ def test_a_stratum_without_a_label_has_no_corrected_rate() -> None:
     assert qualification.corrected(made, Labels({"i001": 1.0}, strata)) is None
 
 
+def test_few_labels_of_a_stratum_are_no_correction_for_they_show_no_spread() -> None:
+    made = [sure(n, "tie") for n in range(60)]
+    strata = {j.item: "clear" if n < 50 else "disputed" for n, j in enumerate(made)}
+    clear = {f"i{n:03}": 0.5 for n in range(20)}
+    assert qualification.corrected(made, Labels({**clear, "i050": 0.0}, strata)) is None
+    assert qualification.corrected(made, Labels({**clear, "i050": 0.0, "i051": 0.0}, strata)) is None
+    five = {f"i{n:03}": 0.0 for n in range(50, 55)}
+    assert qualification.corrected(made, Labels({**clear, **five}, strata)) is not None
+
+
 def test_kappa_is_statsmodels_kappa() -> None:
     tools = pytest.importorskip("statsmodels.stats.inter_rater")
     rng = np.random.default_rng(3)

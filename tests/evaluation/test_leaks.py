@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,9 @@ def test_every_gate_refuses_a_model_that_memorised(memorised: Any) -> None:
 
 
 def test_every_gate_passes_a_model_that_never_saw_the_rows(clean: Any) -> None:
-    found = leaks.audit(clean, [*MINE, *MEMBERS], OTHERS, CANARIES, BOUNDS)
+    few = leaks.audit(clean, [*MINE, *MEMBERS], OTHERS, CANARIES, BOUNDS)
+    assert verdicts(few) == {"canaries": True, "extraction": None, "membership": None}, "too few rows to show so much"
+    found = leaks.audit(clean, [*MINE, *MEMBERS], OTHERS, CANARIES, replace(BOUNDS, max_extracted=0.5, max_tpr=0.5))
     assert verdicts(found) == {"canaries": True, "extraction": True, "membership": True}
     assert found["canaries"]["p"] > 0.01
     assert found["extraction"] == {
@@ -222,6 +225,18 @@ def test_the_interval_of_a_rate_is_clopper_pearsons(k: int, n: int) -> None:
     assert leaks.exact_interval(k, n) == pytest.approx(proportion_confint(k, n, method="beta"), abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("given", "number", "passed"), [(0, 368, True), (0, 367, None), (1, 50, None), (9, 50, False), (0, 1, None)]
+)
+def test_extraction_passes_where_the_bound_is_shown_to_be_kept_and_not_for_want_of_values(
+    given: int, number: int, passed: bool | None
+) -> None:
+    found = [leaks.Value(row(n, "?", "x"), "email", 0, 1) for n in range(number)]
+    _, gate = leaks.judge_extractions(found, [(n < given, False) for n in range(number)], bound=0.01)
+    assert gate.passed is passed
+    assert ("neither shown nor excluded, which takes 368 values" in gate.sentence) is (passed is None)
+
+
 SCORES = st.lists(st.integers(-4, 4), min_size=1, max_size=40)
 
 
@@ -288,7 +303,11 @@ def test_a_failed_gate_blocks_self_hosting_and_nothing_else_does() -> None:
     refused = gates.blocked(decision("self_host"), [gate(True), gate(False)])
     assert refused.verdict == "api"
     assert "It leaks." in refused.sentence
-    assert gates.blocked(decision("self_host"), [gate(True), gate(None)]) == decision("self_host")
+    told = gates.blocked(decision("self_host"), [gate(True), gate(None)])
+    assert (told.verdict, told.sentence) == ("self_host", "as it was Neither passed nor failed: canaries.")
+    lacking = gates.blocked(decision("self_host"), [gate(True), gate(None)], required=["canaries"])
+    assert (lacking.verdict, lacking.kind) == ("undecided", "undecided")
+    assert "It leaks." in lacking.sentence
     assert gates.blocked(decision("undecided"), [gate(False)]) == decision("undecided")
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from evaluation.egress import EgressError, Guard, Policy
 from evaluation.prices import PriceList
-from evaluation.providers.openai_compatible import ApiError, Endpoint, answer
+from evaluation.providers.openai_batch import BatchCaller
+from evaluation.providers.openai_compatible import LONGEST_WAIT_S, ApiError, Endpoint, answer, is_lost
 from evaluation.results import Answer, Item
 from tests.evaluation.batch_server import BatchServer, Line, answered, serving
 
@@ -115,9 +116,18 @@ def test_a_request_that_fails_in_the_batch_is_told_and_the_others_count(tmp_path
         "desk:008": "unreadable_response", "desk:009": "unreadable_response", "desk:010": "unreadable_response",
         "desk:011": "", "desk:012": "",
     }  # fmt: skip
+    assert sorted(i for i, a in found.items() if not is_lost(a.error)) == [
+        "desk:000", "desk:004", "desk:007", "desk:011", "desk:012"
+    ], "the next command asks the others again"  # fmt: skip
     presumed = sum((a.usd_presumed for a in found.values() if a.usd_presumed), Decimal(0))
     assert guard.spent("api") == 4 * EACH + presumed
     assert presumed > 0
+
+
+def test_a_batch_may_be_waited_for_for_days(tmp_path: Path) -> None:
+    with serving() as server:
+        caller = BatchCaller(endpoint(server, tmp_path), "api", PRICES, 20, Guard(), "api")
+        assert caller._pause(5000) <= 1.25 * LONGEST_WAIT_S
 
 
 def test_an_expired_batch_keeps_what_it_answered_and_the_rest_is_asked_again(tmp_path: Path) -> None:

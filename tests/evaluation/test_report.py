@@ -106,6 +106,15 @@ def test_what_a_server_keeps_under_load_is_told_and_what_was_not_measured_is_no_
     )
 
 
+def test_an_answer_that_leaned_on_what_must_stay_is_not_in_the_page() -> None:
+    shown = re.findall(r"item <code>(\d+)</code>", pages("plain")["report.html"])
+    assert shown
+    assert "39" not in shown
+    other = re.findall(r"item <code>(\d+)</code>", pages("plain", leaned={("tuned", shown[0])})["report.html"])
+    assert shown[0] not in other
+    assert set(shown[1:]) <= set(other)
+
+
 def test_hostile_text_is_text_in_the_page() -> None:
     page = pages(HOSTILE)["report.html"]
     tags = Tags()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from evaluation.decision import Decision, Gates, SliceDecision
+from evaluation.report.memo import leaves
 from evaluation.results import Answer, Item
 from evaluation.routing import Threshold, confidence, policy, threshold, thresholds, upper_bound
 
@@ -76,6 +79,32 @@ def test_only_proven_slices_move_and_what_is_sensitive_never_goes_to_the_api() -
     stays = policy(decided("api", ("task=triage", "self_host")), limits, model="m")
     assert stays["slices"]["task=triage"]["target"] == "api"
     assert stays["sensitive"]["target"] == "refuse"
+
+
+def test_an_api_by_another_name_is_an_api() -> None:
+    made = decided("api", ("task=triage", "api"))
+    made = replace(made, gates=replace(made.gates, baseline="claude"))
+    found = policy(made, {}, model="m", apis=["api", "claude"])
+    assert found["sensitive"]["never"] == ["api", "claude"]
+    assert (
+        leaves(found) == "In production, by routing.yaml, task=triage would go to claude; rows marked local_only never."
+    )
+    assert "nothing goes to an API" in leaves(
+        policy(replace(made, gates=replace(made.gates, baseline="few_shot")), {}, model="m")
+    )
+
+
+def test_what_leaves_names_slices_that_go_another_way_than_their_task() -> None:
+    made = decided(
+        "self_host", ("task=triage", "self_host"), ("triage/language=de", "undecided"), ("task=draft", "api"),
+        ("draft/topic=refund", "self_host"), ("draft/topic=other", "api"),
+    )  # fmt: skip
+    limits = {"task=draft": Threshold(0.8, 0.7, 0.05, 0.1, 0.05, 90)}
+    told = leaves(policy(made, limits, model="m"))
+    assert told.startswith(
+        "In production, by routing.yaml, triage/language=de, task=draft, draft/topic=refund below confidence 0.80"
+        " (but not draft/topic=refund) would go to the API"
+    )
 
 
 def test_thresholds_are_of_tasks_with_labels_and_probabilities() -> None:

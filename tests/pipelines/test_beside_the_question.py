@@ -144,3 +144,16 @@ def test_a_judge_elsewhere_sees_no_answer_that_leaned_on_what_must_stay(house: P
         (receipt,) = judged.receipts
         assert receipt["local_only_rows_kept_back"] == 2 * judged.facts["kept_back"], "both orders, and counted"
         assert receipt["requests"] == server.requests
+
+
+def test_what_may_not_leave_is_still_judged_here(house: Path, tmp_path: Path) -> None:
+    with listening("127.0.0.1") as server:
+        asked = {"base_url": server.url, "model": "arbiter-7b", "families": {"arbiter-7b": "arbiter", "m": "llama"}}
+        made = recipe_of(house, judge=asked)
+        made = made.model_copy(update={"egress": made.egress.model_copy(update={"sensitivity": ()})})
+        session = session_of(made, tmp_path / "report")
+        found = [Answer(i.id, a, f"answer of {a}") for a in ("tuned_rag", "base") for i in session.items]
+        judged = judging.measure(made, session.out, View.of(session.items, found, []), None, YES, session.leaned())
+        assert server.requests > 0
+    assert judged.facts is not None
+    assert judged.facts["kept_back"] == 0

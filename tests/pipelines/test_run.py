@@ -13,6 +13,7 @@ import pytest
 
 from evaluation.decision import HEADLINES
 from tests.conftest import Workspace, help_desk, make_tiny_model, write_export
+from tests.evaluation.test_faults import Reply, serving
 
 
 def test_a_run_leaves_four_finished_artifacts_and_a_report(finished: Workspace) -> None:
@@ -154,6 +155,23 @@ def test_what_two_arms_of_one_model_are_asked_alike_is_asked_once(copied: Worksp
     assert len(alike) == 2
     assert all(said["few_shot", i] == said["base", i] for i in alike)
     assert not any(asked_at["tuned", i] == asked_at["base", i] for i in items), "asked alike, but another model"
+
+
+def test_answers_that_were_lost_are_asked_again_by_the_next_command_and_no_others(copied: Workspace) -> None:
+    lost = (2, 5)
+    with serving(lambda number, *_: Reply(status=503 if number in lost else 200)) as (endpoint, http):
+        copied.edit(
+            "api: {label_mode: systemone,", f"api: {{base_url: '{endpoint.base_url}', model: m, max_retries: 0,"
+        )
+        told = ""
+        for asked in (0, 2, 0):
+            before = http.count
+            done = copied.freehold("evaluate", "desk.yaml", OPENAI_API_KEY="key")
+            assert done.returncode == 0, done.stderr[-2000:]
+            told += done.stderr
+            assert not before or http.count == before + asked
+    assert "evaluate: 2 answers were lost on the way last time (api " in told
+    assert "evaluate: unchanged, kept" in told
 
 
 def test_paid_answers_stay_where_the_test_set_is_another(copied: Workspace) -> None:
