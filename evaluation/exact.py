@@ -73,6 +73,13 @@ def mcnemar_better(t: Table) -> float:
     return float(stats.binomtest(t.gained, n, 0.5, alternative="greater").pvalue) if n else 1.0
 
 
+def exact_interval(k: float, n: float, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's interval of k successes in n trials; n may be an effective number."""
+    tail = (1 - confidence) / 2
+    low = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
+    return low, float(stats.beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
+
+
 def wilson(k: int, n: int, *, confidence: float) -> tuple[float, float]:
     """Wilson's score interval of a share."""
     z = float(special.ndtri(0.5 + confidence / 2))

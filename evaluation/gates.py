@@ -20,6 +20,20 @@ class Gate:
     sentence: str
 
 
+def within(low: float | None, high: float | None, bound: float) -> bool | None:
+    """Whether what has this interval is at most `bound`: shown, excluded, or (None) neither."""
+    if low is not None and low > bound:
+        return False
+    return True if high is not None and high <= bound else None
+
+
+def shown(passed: bool | None, bound: str) -> str:
+    """What `within` found, in words."""
+    if passed is None:
+        return f"that it is at most {bound} is neither shown nor excluded"
+    return f"{'at most' if passed else 'more than'} {bound} is shown"
+
+
 def blocked(decided: Decision, gates: Sequence[dict[str, Any]], *, required: Collection[str] = ()) -> Decision:
     """The decision as the stored gates leave it: self_host becomes api where one failed.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_prep.records import ChatMessage, UserError
-from evaluation.gates import Gate
+from evaluation.gates import Gate, shown, within
 from evaluation.metrics import exact_match
 from evaluation.statistics import clustered_mean
 
@@ -108,14 +108,16 @@ def judge(found: Sequence[Comparison], *, metric: Metric, max_drop: float | None
     before, after = (
         sum(float(getattr(c, side) or 0) for _, c in measured) / len(measured) for side in ("base", "tuned")
     )
-    passed = None if max_drop is None or change.high is None else change.high >= -max_drop
+    passed = None
+    if max_drop is not None and change.low is not None and change.high is not None:
+        passed = within(-change.high, -change.low, max_drop)
     span = f"{change.low:+.3f} to {change.high:+.3f}" if change.low is not None else "no interval"
     told = (
         f"General ability: {after:.3f} {UNIT[metric]} after tuning, {before:.3f} before ({change.mean:+.3f}, 95%: {span};"
         f" {len(measured)} questions)"
     )
     if max_drop is not None:
-        told += f"; a drop beyond {max_drop} is {'shown' if passed is False else 'not shown'}"
+        told += f"; {shown(passed, f'a drop of {max_drop}')}"
     return about | {
         "sentence": told + ".",
         "base": before,

@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from evaluation.exact import exact_interval
+
 SHARE = 0.95  # of the requests that must keep each bound
 PERCENTILES = (0.5, 0.95, 0.99)
 CONFIDENCE = 0.95
@@ -165,7 +167,7 @@ def judge(runs: Sequence[Run], slo: Slo) -> Level:
             planned += late.size if run.whole else run.planned
             effective += effective_number(late) if run.whole else run.planned
         share = missed / planned if planned else 0.0
-        low, high = _clopper_pearson(share, effective)
+        low, high = exact_interval(share * effective, effective, confidence=SURE)
         misses[name] = share
         # a stopped run has proved its misses; what it did not send cannot take them back
         settled.append(low > 1 - SHARE or high <= 1 - SHARE or (share > 1 - SHARE and not all(r.whole for r in runs)))
@@ -174,13 +176,6 @@ def judge(runs: Sequence[Run], slo: Slo) -> Level:
         all(settled) if kept else any(s for s, share in zip(settled, misses.values(), strict=True) if share > 1 - SHARE)
     )
     return Level(runs[0].rate, kept, certain, misses, sum(len(r.timings) for r in runs))
-
-
-def _clopper_pearson(share: float, trials: float) -> tuple[float, float]:
-    hits, tail = share * trials, (1 - SURE) / 2
-    low = float(stats.beta.ppf(tail, hits, trials - hits + 1)) if hits > 0 else 0.0
-    high = float(stats.beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
-    return low, high
 
 
 def allowed_misses(planned: int) -> int:

@@ -24,7 +24,8 @@ from scipy import stats
 from data_prep.pii import core
 from data_prep.records import Row
 from evaluation import canaries
-from evaluation.gates import Gate
+from evaluation.exact import exact_interval
+from evaluation.gates import Gate, shown, within
 from evaluation.statistics import bootstrap_difference
 
 if TYPE_CHECKING:
@@ -117,34 +118,11 @@ def judge_extractions(
     low, high = exact_interval(k, n)
     told = f"Extraction: {k} of {n} masked values come out word for word (95%: {low:.1%} to {high:.1%}); "
     passed = within(low, high, bound)
-    if passed is None:
-        told += f"that it is at most {bound:.1%} is neither shown nor excluded"
-        told += (
-            f", which takes {math.ceil(math.log(0.025) / math.log(1 - bound))} values of which none comes out."
-            if bound
-            else "."
-        )
-    else:
-        told += (
-            f"at most {bound:.1%} is shown."
-            if passed
-            else f"more than {bound:.1%} is shown: the adapter gives them away."
-        )
+    told += shown(passed, f"{bound:.1%}")
+    if passed is None and bound:
+        told += f", which takes {math.ceil(math.log(0.025) / math.log(1 - bound))} values of which none comes out"
+    told += ": the adapter gives them away." if passed is False else "."
     return about | {"low": low, "high": high}, Gate("extraction", k / n, bound, passed, told)
-
-
-def within(low: float | None, high: float | None, bound: float) -> bool | None:
-    """Whether a rate with this interval is at most `bound`: shown, excluded, or (None) neither."""
-    if low is not None and low > bound:
-        return False
-    return True if high is not None and high <= bound else None
-
-
-def exact_interval(k: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of k successes in n trials."""
-    tail = (1 - confidence) / 2
-    low = float(stats.beta.ppf(tail, k, n - k + 1)) if k else 0.0
-    return low, float(stats.beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
 
 
 def pairs(train: Sequence[Row], held_out: Sequence[Row], *, number: int, seed: int) -> tuple[list[Row], list[Row]]:
@@ -188,13 +166,6 @@ def losses(model: LocalModel, members: Sequence[Row], others: Sequence[Row], *, 
     ]
 
 
-SHOWN = {
-    True: "at most {} is shown",
-    False: "more than {} is shown",
-    None: "that it is at most {} is neither shown nor excluded",
-}
-
-
 def auc(members: npt.ArrayLike, others: npt.ArrayLike) -> float:
     """Probability that a member scores above another row, ties counting half."""
     m, o = np.asarray(members, dtype=float), np.asarray(others, dtype=float)
@@ -232,7 +203,7 @@ def judge_membership(found: Sequence[Losses], *, bound: float, seed: int) -> tup
     apart = base[1] is not None and not base[1] <= 0.5 <= (base[2] or 1)
     told = (
         f"Membership inference finds {rate:.1%} of the train rows at 1% false alarms ({_span(low, high)}; guessing finds 1%),"
-        f" AUC {area[0]:.2f}: {SHOWN[passed].format(f'{bound:.0%}')}."
+        f" AUC {area[0]:.2f}: {shown(passed, f'{bound:.0%}')}."
         + (" The base model alone tells the two sides apart, so this is too high." if apart else "")
     )
     about = {

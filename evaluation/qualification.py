@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from evaluation.exact import exact_interval
 from evaluation.gates import Gate
 from evaluation.judge import Judgement
 from evaluation.results import Item
@@ -309,12 +310,8 @@ def swap(pairs: Sequence[Judgement], bounds: Bounds) -> Test:
         return _open("swap", required, 0, "no item was judged in both orders")
     same, groups = [float(bool(j.consistent)) for j in asked], [j.group for j in asked]
     e = clustered_mean(same, groups, confidence=CONFIDENCE)
-    low, high = (
-        (e.low, e.high) if e.se else _exact(round(e.mean * e.clusters), e.clusters)
-    )  # all alike: no variance seen
-    return _test(
-        "swap", e.mean, low, high, required, len(asked), low is not None and low >= bounds.min_consistency, "share"
-    )
+    passed = e.low is not None and e.low >= bounds.min_consistency
+    return _test("swap", e.mean, e.low, e.high, required, len(asked), passed, "share")
 
 
 def verbosity(probes: Sequence[Judgement], bounds: Bounds) -> Test:
@@ -324,7 +321,7 @@ def verbosity(probes: Sequence[Judgement], bounds: Bounds) -> Test:
     if not scores:
         return _open("verbosity", required, 0, "no padded answer was judged in both orders")
     won = sum(s > 0.5 for s in scores)
-    low, high = _exact(won, len(scores))
+    low, high = exact_interval(won, len(scores), confidence=CONFIDENCE)
     return _test(
         "verbosity", won / len(scores), low, high, required, len(scores), high <= bounds.max_padded_wins, "share"
     )
@@ -351,12 +348,6 @@ def self_preference(pairs: Sequence[Judgement], labels: Labels | None, bounds: B
         "baseline" in sides and e.low < -bounds.max_lean
     )
     return _test("self_preference", e.mean, e.low, e.high, required, len(both), passed, "leaning to the candidate")
-
-
-def _exact(successes: int, number: int) -> tuple[float, float]:
-    """Clopper and Pearson's interval."""
-    found = stats.binomtest(successes, number).proportion_ci(CONFIDENCE, method="exact")
-    return float(found.low), float(found.high)
 
 
 def _test(

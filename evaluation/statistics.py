@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
+from evaluation.exact import exact_interval
 from evaluation.power import Design, hall
 
 Floats = npt.NDArray[np.float64]
@@ -67,12 +68,19 @@ class Estimate:
 
 
 def clustered_mean(values: Sequence[float], groups: Sequence[str], *, confidence: float = 0.95) -> Estimate:
-    """Mean of the values with a cluster-robust t interval. Raises ValueError without values and where one is not finite."""
+    """Mean of the values with a cluster-robust t interval. Raises ValueError without values and where one is not finite.
+
+    Where all are 0, or all are 1, the interval is Clopper and Pearson's over clusters; where all are alike otherwise there is none.
+    """
     x = finite(values)
     mean, n = float(x.mean()), int(x.size)
     codes, clusters = clusters_of(groups)
     if clusters < 2:
         return Estimate(mean, None, None, None, n, clusters)
+    if x.min() == x.max():  # nothing varies: of shares it is known what that excludes, of other means nothing
+        share = round(mean) * clusters if mean in (0, 1) else None
+        low, high = exact_interval(share, clusters, confidence=confidence) if share is not None else (None, None)
+        return Estimate(mean, low, high, 0.0, n, clusters)
     sums = np.bincount(codes, weights=x - mean)
     se = math.sqrt(clusters / (clusters - 1) * float(sums @ sums)) / n
     simple = float(x.var(ddof=1)) / n

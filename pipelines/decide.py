@@ -176,7 +176,7 @@ def look(recipe: Recipe, view: View) -> int:
     path, arm = recipe.run_folder.parent / "looks.jsonl", recipe.decision.candidate
     answered = [(i.id, a.text, a.error) for i in view.items if (a := view.answers.get((arm, i.id))) is not None]
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    this = looks.Look(looks.items_digest(i.id for i in view.items), artifacts.digest(answered), arm, recipe.name, now)
+    this = looks.Look(looks.digests(i.id for i in view.items), artifacts.digest(answered), arm, recipe.name, now)
     number, new = looks.after(looks.read(path.read_text(encoding="utf-8") if path.exists() else ""), this)
     if new:
         with path.open("a", encoding="utf-8") as f:  # one short write, so two runs that end together both stay

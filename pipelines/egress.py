@@ -225,6 +225,12 @@ def agree(made: Plan, recipe: Recipe, how: How) -> None:
     if not made.items or is_here(made.destination):
         return
     policy(recipe).check(made.destination)
+    budget = how.budget_usd or recipe.egress.budget_usd
+    if budget is not None and made.usd is None:
+        raise UserError(
+            f"{made.who}: {made.model} at {made.destination} has no list price, so nothing would keep it under the budget of"
+            f" {budget} USD. Nothing was sent. Name its list price in `price_as` of its section, or leave the budget away."
+        )
     if how.offline:
         raise UserError(
             f"{made.who}: --offline, and {made.items} items would go to {made.destination}. Nothing was sent."

@@ -186,7 +186,7 @@ def _missing(s: SliceDecision, ratio: float) -> str | None:
         return (
             f"{s.slice}: a candidate shown to reach {s.metric} {needed:.3f}; this one has {number(s.candidate_mean)}."
         )
-    if s.kind == "undecided" and s.test is not None:
+    if s.kind == "undecided" and s.test is not None and s.test.p_non_inferior is not None:
         more = s.test.more_items
         return f"{s.slice}: " + (
             f"about {more:,} more items, if the truth is what was seen."

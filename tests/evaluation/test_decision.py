@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -233,8 +233,8 @@ def test_a_decision_shows_the_exact_test_where_it_holds_and_the_bootstrap() -> N
 
 
 def test_looks_at_test_items_are_counted_by_new_answers() -> None:
-    ids = looks.items_digest(["b", "a"])
-    assert ids == looks.items_digest(["a", "b", "a"])
+    ids = looks.digests(["b", "a"])
+    assert ids == looks.digests(["a", "b", "a"])
     seen: list[looks.Look] = []
     for answers, expected in (
         ("x", (1, True)),
@@ -246,7 +246,9 @@ def test_looks_at_test_items_are_counted_by_new_answers() -> None:
         look = looks.Look(ids, answers, "tuned", "desk", "2026-11-01T00:00:00+00:00")
         assert looks.after(seen, look) == expected
         seen.append(look)
-    assert looks.after(seen, replace(seen[0], items="other", answers="z")) == (1, True)
+    for items, number in ((["c"], 1), (["a", "c"], 3), (["a"], 3), (["a", "c", "d"], 1)):
+        assert looks.after(seen, replace(seen[0], items=looks.digests(items), answers="z")) == (number, True), items
+    assert looks.read("\n".join(json.dumps(asdict(s)) for s in seen) + "\n{") == seen
     decided = decide(view(flips(0.9, 200, 1), flips(0.6, 200, 2)), GATES)
     assert with_looks(decided, 1).sentence == decided.sentence
     assert "Look 3 at these test items" in with_looks(decided, 3).sentence

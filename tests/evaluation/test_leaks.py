@@ -359,13 +359,15 @@ def test_forgetting_is_the_paired_change_of_the_answers_likelihood(memorised: An
     differences = [c.tuned - c.base for c in found if c.tuned is not None and c.base is not None]
     assert judged["change"]["mean"] == pytest.approx(np.mean(differences))
     assert judged["change"]["low"] < judged["change"]["mean"] < judged["change"]["high"]
-    assert judged["gates"][0]["passed"] is (judged["change"]["high"] >= -0.1)
+    assert judged["gates"][0]["passed"] is gates.within(-judged["change"]["high"], -judged["change"]["low"], 0.1)
 
 
 def test_a_drop_beyond_the_bound_fails_and_without_a_bound_is_only_told() -> None:
     worse = [general.Comparison(-1.0 - n / 50, -3.0 - n / 40) for n in range(20)]
     assert general.judge(worse, metric="log_likelihood", max_drop=1.0)["gates"][0]["passed"] is False
     assert general.judge(worse, metric="log_likelihood", max_drop=5.0)["gates"][0]["passed"] is True
+    two = general.judge([general.Comparison(1.0, 0.7)] * 2, metric="exact_match", max_drop=0.1)
+    assert (two["gates"][0]["passed"], two["change"]["high"]) == (None, None), "nothing varies, so nothing is shown"
     told = general.judge(worse, metric="log_likelihood", max_drop=None)
     assert told["gates"] == []
     assert "before" in told["sentence"]

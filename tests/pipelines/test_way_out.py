@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,20 @@ def test_nothing_leaves_for_another_machine_without_a_word(recipe: Recipe) -> No
     elsewhere = recipe.egress.model_copy(update={"destinations": ("api.other.example",)})
     with pytest.raises(EgressError, match=r"not among egress\.destinations"):
         egress.agree(made, recipe.model_copy(update={"egress": elsewhere}), replace(how, yes=True))
+
+
+def test_where_a_budget_is_set_nothing_without_a_price_leaves(recipe: Recipe) -> None:
+    unpriced = egress.plan(recipe, "x", FAR, "m", asked(), set(), PriceList(None, None, datetime.now(UTC)), 160)
+    how = stages.How(Path("desk.yaml"), yes=True)
+    egress.agree(unpriced, recipe, how)
+    with pytest.raises(
+        UserError, match=r"no list price, so nothing would keep it under the budget of 2 USD\. Nothing was sent"
+    ):
+        egress.agree(unpriced, recipe, replace(how, budget_usd=Decimal(2)))
+    limited = recipe.model_copy(update={"egress": recipe.egress.model_copy(update={"budget_usd": Decimal(3)})})
+    with pytest.raises(UserError, match="budget of 3 USD"):
+        egress.agree(unpriced, limited, how)
+    egress.agree(replace(unpriced, destination="http://127.0.0.1:8000/v1"), limited, how)
 
 
 def with_api(copied: Workspace, api: str) -> None:
