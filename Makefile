@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
+AXE := .axe/node_modules/axe-core/axe.min.js
 BENCH_DATA ?= ../shared/data
 
 .PHONY: demo test install lint types layers unit test-slow test-serving serving-env bench-thunderbird clean
@@ -36,8 +37,12 @@ layers: install
 unit: install
 	$(BIN)/python -m pytest -m "not slow and not serving and not gpu"
 
-test-slow: install
-	$(BIN)/python -m pytest -m slow
+# what checks pages for accessibility; it needs npm, and the pages need chromium
+test-slow: install $(AXE)
+	FREEHOLD_AXE=$(AXE) $(BIN)/python -m pytest -m slow
+
+$(AXE):
+	npm install --silent --no-audit --no-fund --prefix .axe axe-core@4.14.1
 
 serving-env: $(VLLM)/.installed
 
@@ -55,4 +60,4 @@ bench-thunderbird: install
 	FREEHOLD_BENCH_DATA=$(BENCH_DATA) $(BIN)/python tests/bench/thunderbird.py
 
 clean:
-	rm -rf runs $(VENV) $(VLLM)
+	rm -rf runs .axe $(VENV) $(VLLM)

@@ -1,25 +1,32 @@
 """The report and the scan page in a real browser: hostile text does nothing, every width and both colour schemes fit, they print.
 
 Screenshots and the PDF lie in the test's temporary folder (pytest --basetemp) for whoever wants to look. With FREEHOLD_AXE, the path
-of axe.min.js (npm package axe-core), the pages are checked for accessibility as well.
+of axe.min.js (npm package axe-core, which `make test-slow` fetches), the pages are checked for accessibility as well. With
+FREEHOLD_REPORT, the path of a run's report.html, that page is looked at in the same way.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from evaluation import qualification
 from tests.conftest import Workspace, help_desk, write_export
 from tests.evaluation.browser import CHROMIUM, NO_CHROMIUM, Browser, chromium
-from tests.evaluation.test_report import HOSTILE, pages
+from tests.evaluation.test_judge import sure
+from tests.evaluation.test_report import HOSTILE, pages, seen
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)]
 AXE = os.environ.get("FREEHOLD_AXE")
 WIDTHS = (390, 820, 1440)
-KINDS = ("report", "replies", "scan")
+GIVEN = os.environ.get("FREEHOLD_REPORT")
+KINDS = ("report", "replies", "scan", *(["given"] if GIVEN else []))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     audit = {"gates": [{"name": "canaries", "passed": False, "measured": 1.0, "bound": 0.0, "sentence": HOSTILE}]}
     for name, choices in (("report", ("a", "b")), ("replies", ())):
-        page = pages(HOSTILE, choices=choices, audit=audit)["report.html"]
+        judge = {"judge": judged_by_a_model(choices)} if name == "replies" else {}
+        page = pages(HOSTILE, choices=choices, audit=audit, **judge)["report.html"]
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
     export = help_desk()
     for n, ticket in enumerate(export["tickets"]):
@@ -39,7 +47,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "export" / "<img src=x onerror=alert(1)>.xyz").write_text("no export")
     done = Workspace(folder, folder / "none.yaml").freehold("scan", "export", "--html", "scan.html")
     assert done.returncode == 0, done.stderr[-2000:]
+    if GIVEN:
+        shutil.copy(GIVEN, folder / "given.html")
     return folder
+
+
+def judged_by_a_model(choices: tuple[str, ...]) -> dict[str, Any]:
+    """The section of the judge, with names as hostile as the rest."""
+    items = seen(HOSTILE, choices=choices).items
+    judged = [replace(sure(n, "tie"), item=i.id, task=i.task) for n, i in enumerate(items)]
+    bounds = qualification.Bounds(100, 0.4, 0.8, 0.1, 0.05)
+    found = qualification.summarise(judged, items, None, bounds, own=frozenset(), seed=1)
+    return {"model": HOSTILE, "candidate": "tuned", "baseline": "api", "own_family": [HOSTILE], "people": None, **found}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +74,8 @@ def test_hostile_text_does_nothing_and_the_page_fits_every_screen_and_prints(
     page = folder / f"{kind}.html"
     browser.requests.clear()
     browser.open(page)
-    assert HOSTILE[:25] in browser.js("document.body.textContent"), "the hostile text is not on the page"
+    if kind != "given":
+        assert HOSTILE[:25] in browser.js("document.body.textContent"), "the hostile text is not on the page"
     papers = set()
     for dark in (False, True):
         for width in WIDTHS:
