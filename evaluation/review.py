@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,17 @@ def dispute(j: Judgement | None, by_metric: float | None) -> str | None:
     if by_metric is not None and (j.score - 0.5) * by_metric < 0:
         return "judge and metric disagree"
     return None
+
+
+def far_apart(gaps: Mapping[str, float | None]) -> dict[str, str | None]:
+    """The same where no judge has spoken: the quarter of the items that a metric tells furthest apart, and what it cannot tell."""
+    measured = sorted((abs(g) for g in gaps.values() if g), reverse=True)
+    least = measured[(len(measured) - 1) // 4] if measured else math.inf
+    found: dict[str, str | None] = {}
+    for item, gap in gaps.items():
+        far = "the metric tells the two answers far apart" if gap is not None and abs(gap) >= least else None
+        found[item] = "the metric could not measure both answers" if gap is None else far
+    return found
 
 
 def draw(

@@ -15,6 +15,7 @@ from typing import Any
 
 from data_prep.records import UserError
 from evaluation import judge, qualification, review
+from evaluation.results import Item
 from evaluation.summary import View
 from pipelines import artifacts, judging, report_folder, stages
 from pipelines.recipe import Judge, Recipe
@@ -39,7 +40,8 @@ def write(recipe: Recipe) -> dict[str, Any]:
         for c in judge.comparisons(view, candidate, baseline, max_items=most, seed=recipe.seed)
         if c.candidate.strip() != c.baseline.strip()
     ]
-    why = {c.item.id: _dispute(recipe, view, judged, c.item.id) for c in compared}
+    gaps = {c.item.id: _gap(recipe, view, c.item) for c in compared}
+    why = {i: review.dispute(judged.get(i), gap) for i, gap in gaps.items()} if judged else review.far_apart(gaps)
     strata: dict[str, review.Stratum] = {i: "disputed" if reason else "clear" for i, reason in why.items()}
     sheet = review.draw(
         compared, strata, name=recipe.name, disputed=chosen.disputed, clear=chosen.clear, seed=recipe.seed
@@ -59,14 +61,11 @@ def write(recipe: Recipe) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _dispute(recipe: Recipe, view: View, judged: dict[str, judge.Judgement], item: str) -> str | None:
-    """Why a person should see this item. Without a judge nothing is disputed, and the sheet is a plain sample."""
-    if not judged:
-        return None
-    task = next(i.task for i in view.items if i.id == item)
-    metric = recipe.decision.metrics.get(task, "chrf")
-    c, b = (view.values.get((arm, item, metric)) for arm in (recipe.decision.candidate, recipe.decision.baseline))
-    return review.dispute(judged.get(item), None if c is None or b is None else c - b)
+def _gap(recipe: Recipe, view: View, item: Item) -> float | None:
+    """Candidate minus baseline by the metric of the item's gate; None where it could not be measured."""
+    metric = recipe.decision.metrics.get(item.task, "chrf")
+    c, b = (view.values.get((arm, item.id, metric)) for arm in (recipe.decision.candidate, recipe.decision.baseline))
+    return None if c is None or b is None else c - b
 
 
 def read(recipe: Recipe, files: Sequence[Path]) -> dict[str, Any]:

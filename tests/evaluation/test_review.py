@@ -85,6 +85,24 @@ def test_a_sheet_tells_neither_arm_nor_item() -> None:
     assert 4 < sides.count("candidate") < 16
 
 
+def test_without_a_judge_the_items_that_the_metric_tells_furthest_apart_are_disputed() -> None:
+    gaps: dict[str, float | None] = {
+        "a": 0.9,
+        "b": -0.8,
+        "c": 0.1,
+        "d": 0.2,
+        "e": 0.0,
+        "f": 0.3,
+        "g": 0.05,
+        "h": None,
+        "i": -0.02,
+    }
+    why = review.far_apart(gaps)
+    assert [i for i, reason in why.items() if reason] == ["a", "b", "h"]
+    assert review.far_apart({"a": 0.0, "b": 0.0}) == {"a": None, "b": None}
+    assert review.far_apart({"a": 1.0})["a"] is not None
+
+
 def test_all_disputed_items_come_and_the_others_as_a_sample_in_a_mixed_order() -> None:
     made = sheet(100, disputed=60, clear=10)
     strata = [made.strata[made.key[line.id].item] for line in made.lines]
