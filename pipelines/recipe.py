@@ -431,7 +431,8 @@ class Review(Section):
     disputed: int = Field(
         default=60,
         ge=1,
-        description="Items on which judge and metrics, or the judge's two orders, disagree; without a judge, those that the metric tells furthest apart",
+        description="Items on which judge and metrics, or the judge's two orders, disagree; without a judge, those that the"
+        " metric tells furthest apart",
     )
     clear: int = Field(
         default=60, ge=1, description="Others, drawn by chance: without them nothing follows for all items"
