@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation import decision, gates, looks, regressions, routing, summary
+from evaluation.providers import replay
 from evaluation.report import render
 from pipelines import artifacts, audit, economics, load_test, report_folder, review, stages
 from pipelines.recipe import Recipe
@@ -101,6 +102,11 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
             **_facts(recipe, manifest),
             "mlflow": body["mlflow"],
             "judge": judged,
+            "snapshots": {
+                arm: replay.snapshot(a for (name, _), a in view.answers.items() if name == arm)
+                for arm in manifest.facts["arms"]
+                if recipe.evaluation.endpoint(arm) is not None
+            },
             "leaned": {(arm, item) for arm, item in manifest.facts.get("leaned", ())},
             "load": load_test.read(report / load_test.CAPACITY),
         },

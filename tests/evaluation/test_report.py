@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from evaluation import gates
 from evaluation.decision import Decision, Gates, decide
+from evaluation.providers.replay import snapshot
 from evaluation.report import memo, render
 from evaluation.results import Answer, Item, Score
 from evaluation.routing import policy
@@ -113,6 +115,15 @@ def test_an_answer_that_leaned_on_what_must_stay_is_not_in_the_page() -> None:
     other = re.findall(r"item <code>(\d+)</code>", pages("plain", leaned={("tuned", shown[0])})["report.html"])
     assert shown[0] not in other
     assert set(shown[1:]) <= set(other)
+
+
+def test_the_page_says_which_model_gave_the_stored_answers_and_when_and_warns_of_two() -> None:
+    one = [Answer(str(n), "api", "a", model="m-2026-10-01", asked_at=f"2026-11-0{n}T09:00:00+00:00") for n in (1, 3)]
+    page = pages("plain", snapshots={"api": snapshot(one)})["report.html"]
+    assert "api (stand-in): 2 stored answers, given 2026-11-01 to 2026-11-03, by <code>m-2026-10-01</code>." in page
+    assert "not one baseline" not in page
+    two = pages("plain", snapshots={"api": snapshot([*one, replace(one[0], model="m-2026-11-01")])})["report.html"]
+    assert "<code>m-2026-10-01</code> and <code>m-2026-11-01</code>. Several models answered under one name" in two
 
 
 def test_hostile_text_is_text_in_the_page() -> None:
