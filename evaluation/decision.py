@@ -210,11 +210,23 @@ def _decide_slice(view: View, gates: Gates, name: str, items: list[Item]) -> Sli
     if test.p_non_inferior is None or test.p_inferior is None:
         return made("undecided", "undecided", f"{name}: nothing can be tested, all items belong to one customer.", test)
     judged = made(*_reading(name, metric, means, test, gates.ratio), test)
-    return replace(
+    checked = replace(
         judged,
         exact=exact.compared(c, b, groups, confidence=1 - 2 * alpha),
         bootstrap=bootstrap_ratio(c, b, groups, seed=0, confidence=1 - 2 * alpha) if means[1] > 0 else None,
     )
+    return cross_checked(checked, gates.ratio)
+
+
+def cross_checked(s: SliceDecision, ratio: float) -> SliceDecision:
+    """The slice with a word where its verdict stands on the gate's test alone and the bootstrap's bounds do not show it."""
+    b = s.bootstrap
+    if b is None or s.test is None or s.test.margin is not None:
+        return s
+    if (s.verdict == "self_host" and b.low < ratio) or (s.verdict == "api" and b.high >= ratio):
+        told = f" A bootstrap of the customers does not confirm it (ratio {b.low:.3f} to {b.high:.3f})."
+        return replace(s, sentence=s.sentence + told)
+    return s
 
 
 def _saturated(view: View, items: Sequence[Item], metric: str) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from evaluation import looks, regressions
-from evaluation.decision import Gates, decide, with_looks
+from evaluation.decision import Gates, cross_checked, decide, with_looks
 from evaluation.metrics import macro_f1
 from evaluation.results import Answer, Item, Score
 from evaluation.summary import View, arm_table, difference_table, scores
@@ -230,6 +230,21 @@ def test_a_decision_shows_the_exact_test_where_it_holds_and_the_bootstrap() -> N
     assert found.test.low == pytest.approx(found.bootstrap.low, abs=0.03)
     assert decide(arms(200, group=2, tuned=tuned, api=api), GATES).slices[0].exact is None
     json.dumps(decide(arms(200, tuned=tuned, api=api), GATES).as_dict(), allow_nan=False)
+
+
+def test_a_verdict_that_the_bootstrap_does_not_show_says_so() -> None:
+    passed = decide(view(flips(0.9, 200, 1), flips(0.6, 200, 2)), GATES).slices[0]
+    assert passed.verdict == "self_host"
+    assert passed.bootstrap is not None
+    assert passed.bootstrap.low > 0.9
+    assert "bootstrap" not in passed.sentence
+    low = replace(passed, bootstrap=replace(passed.bootstrap, low=0.88))
+    assert cross_checked(low, 0.9).sentence.endswith(
+        f"A bootstrap of the customers does not confirm it (ratio 0.880 to {passed.bootstrap.high:.3f})."
+    )
+    assert cross_checked(replace(low, verdict="undecided"), 0.9).sentence == passed.sentence
+    worse = replace(passed, verdict="api", bootstrap=replace(passed.bootstrap, low=0.5, high=0.95))
+    assert "does not confirm it" in cross_checked(worse, 0.9).sentence
 
 
 def test_looks_at_test_items_are_counted_by_new_answers() -> None:
