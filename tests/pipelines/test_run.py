@@ -158,7 +158,7 @@ def test_what_two_arms_of_one_model_are_asked_alike_is_asked_once(copied: Worksp
 
 
 def test_answers_that_were_lost_are_asked_again_by_the_next_command_and_no_others(copied: Workspace) -> None:
-    lost = (2, 5)
+    lost = (1, 2)
     with serving(lambda number, *_: Reply(status=503 if number in lost else 200)) as (endpoint, http):
         copied.edit(
             "api: {label_mode: systemone,", f"api: {{base_url: '{endpoint.base_url}', model: m, max_retries: 0,"
