@@ -84,11 +84,15 @@ def compare(
             from evaluation.likelihood import score
 
             return [round(s.mean, 5) for s in score(model, [(prompts[i], answers[i]) for i in fits])]
-        said = []
-        for start in range(0, len(fits), batch_size):
-            batch = [prompts[i] for i in fits[start : start + batch_size]]
-            said += [g.text for g in model.generate(batch, max_new_tokens=max_new_tokens)]
-        return [exact_match.score(text, questions[i].answer) for i, text in zip(fits, said, strict=True)]
+        from evaluation.likelihood import batches
+        from evaluation.providers.local import BATCH_TOKENS
+
+        said: dict[int, str] = {}
+        for batch in batches([len(prompts[i]) for i in fits], tokens=BATCH_TOKENS, rows=batch_size):
+            asked = [fits[i] for i in batch]
+            made = model.generate([prompts[i] for i in asked], max_new_tokens=max_new_tokens)
+            said |= {i: g.text for i, g in zip(asked, made, strict=True)}
+        return [exact_match.score(said[i], questions[i].answer) for i in fits]
 
     tuned = dict(zip(fits, scores(), strict=True))
     with model.untuned():
