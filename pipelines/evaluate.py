@@ -71,7 +71,7 @@ def dry_run(recipe: Recipe, how: How) -> list[egress.Plan]:
         session = _Session(recipe, Path(scratch), how)
         plans = [session.plan_of(arm) for arm in recipe.evaluation.arms if recipe.evaluation.endpoint(arm) is not None]
         if last is None or adapter is None or last.inputs != inputs(recipe):
-            plans += judging.plans(recipe, session.items, session.leaned())
+            plans += judging.plans(recipe, session.items, session.leaned() | session.learned())
             plans += load_test.plans(recipe, session._asked)
     return plans
 
@@ -104,7 +104,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     view = summary.View.of(session.items, found.values(), scored)
     decide.look(recipe, view)
     leaned = session.leaned()
-    judged = judging.measure(recipe, out, view, session.base, how, leaned)
+    judged = judging.measure(recipe, out, view, session.base, how, leaned | session.learned())
     loaded = load_test.measure(recipe, out, session._asked, found, session.base, how)
     report_folder.write(
         out,
@@ -388,6 +388,18 @@ class _Session:
                 if not all(map(rules.lets_out, beside)):
                     found.add((arm, i.id))
         return found
+
+    def learned(self) -> set[tuple[str, str]]:
+        """(arm, item) of what a judge elsewhere is not sent because the adapter learned from rows that must not leave."""
+        judge, rules = self.recipe.evaluation.judge, egress.policy(self.recipe)
+        rows = sum(not rules.lets_out(r.sensitivity) for r in self.train)
+        if judge is None or judge.sees_adapter or not rows or not judging.is_elsewhere(self.recipe):
+            return set()
+        self.how.on_event(
+            f"evaluate: judge: the adapter learned from {rows} rows that must not leave, so a judge on another machine is not sent"
+            " its answers. Take a judge on this machine, or set evaluation.judge.sees_adapter."
+        )
+        return {(arm, i.id) for arm in WITH_ADAPTER for i in self.items}
 
     def _key(self, arm: str, asked: Asked) -> str:
         """What an arm's answers depend on: answers with the same key can be used again."""

@@ -62,7 +62,8 @@ def measure(
 ) -> Judged:
     """Ask the judge about the items of `view`, fill the two files, and say who judged. base_folder: gives the base model.
 
-    leaned: (arm, item) whose answer was given in view of what must not leave; a judge on another machine does not see it.
+    leaned: (arm, item) whose answer was given in view of what must not leave, or by a model that learned from such; a judge on
+    another machine does not see it.
     """
     chosen = recipe.evaluation.judge
     if chosen is None:
@@ -89,10 +90,16 @@ def measure(
     return Judged(facts, asking.receipts)
 
 
+def is_elsewhere(recipe: Recipe) -> bool:
+    """Is there a judge, and on another machine?"""
+    chosen = recipe.evaluation.judge
+    return chosen is not None and chosen.base_url is not None and not egress.is_here(chosen.base_url)
+
+
 def plans(recipe: Recipe, items: Sequence[Item], leaned: Collection[tuple[str, str]]) -> list[egress.Plan]:
     """What a judge on another machine would be sent at most: as if both arms answered every item, as long as they may."""
     chosen = recipe.evaluation.judge
-    if chosen is None or chosen.base_url is None or egress.is_here(chosen.base_url):
+    if chosen is None or chosen.base_url is None or not is_elsewhere(recipe):
         return []
     sides = {recipe.decision.candidate: "a", recipe.decision.baseline: "b"}
     answers = [Answer(i.id, arm, text) for arm, text in sides.items() for i in items]

@@ -384,6 +384,10 @@ class Judge(Section):
     families: dict[str, str] = Field(
         default={}, description="Model id → family, for the judge or an arm whose id does not tell it"
     )
+    sees_adapter: bool = Field(
+        default=False,
+        description="Send answers of an adapter that learned from local_only rows to a judge on another machine",
+    )
     max_items: int = Field(default=200, ge=1, description="Items beyond this number are not judged")
     padded_probes: int = Field(
         default=24,

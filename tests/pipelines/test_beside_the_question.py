@@ -7,6 +7,7 @@ arrived at a socket of this machine's own address, which to the guard is another
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,29 @@ def test_a_judge_elsewhere_sees_no_answer_that_leaned_on_what_must_stay(house: P
         (receipt,) = judged.receipts
         assert receipt["local_only_rows_kept_back"] == 2 * judged.facts["kept_back"], "both orders, and counted"
         assert receipt["requests"] == server.requests
+
+
+def test_a_judge_elsewhere_sees_no_answer_of_an_adapter_that_learned_from_what_must_stay(
+    house: Path, tmp_path: Path
+) -> None:
+    asked = {"model": "arbiter-7b", "families": {"arbiter-7b": "arbiter", "m": "llama"}}
+    here, there = (recipe_of(house, judge={**asked, "base_url": f"http://{h}/v1"}) for h in ("127.0.0.1", "192.0.2.1"))
+    told: list[str] = []
+    session = evaluate._Session(there, tmp_path, replace(YES, on_event=told.append))
+    assert session.learned() == {(a, i.id) for a in ("tuned", "tuned_rag") for i in session.items}
+    assert "rows that must not leave" in told[0]
+    (plan,) = judging.plans(there, session.items, session.leaned() | session.learned())
+    assert plan.kept_back["local_only_not_sent"] >= 2 * len(session.items), "every pair, in both orders"
+    # what is left are the probes of padding, which show the baseline's answers alone
+    found = [Answer(i.id, arm, arm) for arm in ("tuned_rag", "base") for i in session.items]
+    assert there.evaluation.judge is not None
+    view = View.of(session.items, found, [])
+    compared = judging._compared(there, there.evaluation.judge, view, session.leaned())
+    probes = [c for c in compared if c.kind == "padded" and not c.stays and c.item.sensitivity == "shareable"]
+    assert plan.items == 2 * len(probes)
+    allowed = recipe_of(house, judge={**asked, "base_url": "http://192.0.2.1/v1", "sees_adapter": True})
+    assert session_of(allowed, tmp_path / "allowed").learned() == set()
+    assert session_of(here, tmp_path / "here").learned() == set()
 
 
 def test_what_may_not_leave_is_still_judged_here(house: Path, tmp_path: Path) -> None:
