@@ -98,7 +98,7 @@ def promote_api(recipe: Recipe, how: How) -> dict[str, Any]:
         with tracked_stage(recipe, how.recipe_path, "promote", inputs) as tracked:
             key = evaluate.model_key(arm, api)
             tags = {"freehold.decision_sha256": decision.content_sha256, "freehold.verdict": verdict}
-            version = tracked.register(settings.alias, tracked.model_id(key), key, tags, f"{settings.alias} {key}")
+            version = tracked.register(settings.alias, tracked.model_id(key), key, tags, key)
             tracked.set_alias(settings.alias, "champion", version)
             name = f"{settings.alias}@{api.model}"
             checks = [
