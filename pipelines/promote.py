@@ -179,20 +179,22 @@ def _decision(recipe: Recipe, override: str | None) -> artifacts.Manifest:
 
 
 def _current_decision(recipe: Recipe) -> artifacts.Manifest:
-    """The decision's manifest, if it is about what is on disk now."""
-    folder = stages.folder(recipe, "decide")
+    """The decision's manifest, if it and its report are about the recipe and what is on disk now."""
+    folder, asked = stages.folder(recipe, "decide"), stages.folder(recipe, "evaluate")
     decision = artifacts.need(folder, "decide")
     artifacts.verify(folder, decision)
-    from pipelines import decide
+    from pipelines import decide, evaluate
 
-    now = decide.inputs(recipe)
-    stale = sorted(k for k in now if decision.inputs.get(k) != now[k])
-    trained = artifacts.need(stages.folder(recipe, "train"), "train")
-    if trained.content_sha256 != decision.inputs["adapter"]:
-        stale.append("adapter")
-    if stale:
+    report = artifacts.need(asked, "evaluate")
+    if other := _other(report.inputs, evaluate.inputs(recipe)):
         raise UserError(
-            f"{folder}: was made for another {', '.join(dict.fromkeys(stale))}. Run `freehold run RECIPE` again; a decision belongs to one adapter."
+            f"{asked}: was made from something else than the recipe and this run folder are now: {other} differs."
+            " Run `freehold evaluate RECIPE` again, then `freehold decide RECIPE`; `freehold run RECIPE` does both, and trains"
+            " again where that is needed."
+        )
+    if other := _other(decision.inputs, decide.inputs(recipe)):
+        raise UserError(
+            f"{folder}: was made for another {other}. Run `freehold run RECIPE` again; a decision belongs to one adapter."
         )
     return decision
 
