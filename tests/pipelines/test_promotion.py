@@ -12,7 +12,9 @@ import pytest
 from data_prep.records import UserError
 from pipelines import cli, promote, recipe_file, stages, tracking
 from pipelines.recipe import Recipe
+from pipelines.serving import golden
 from tests.conftest import Workspace
+from tests.serving.replica_server import replica
 
 
 @pytest.fixture
@@ -96,6 +98,22 @@ def test_a_rollback_does_not_cross_aliases(recipe: Recipe) -> None:
     remember(recipe, "second", alias="helpdesk")
     with pytest.raises(UserError, match=r"promotion\.alias is desk-triage, and helpdesk@second was promoted last as"):
         promote.rollback(recipe, how)
+
+
+def test_a_promotion_to_replicas_leaves_its_receipts_in_the_run_folder(done: Workspace) -> None:
+    with replica(golden.load(done.run_folder / "report" / "golden.jsonl")) as server:
+        done.edit(
+            "target: {kind: directory, options: {path: served, serve_check: false}}",
+            f"target: {{kind: vllm, options: {{replicas: [{server.url}], base_model: base, adapters_dir: adapters}}}}",
+        )
+        how = stages.How(done.recipe)
+        record = promote.promote(recipe_file.load(done.recipe), how, override="a trial")
+        assert set(server.adapters) == {"desk-triage", record["name"]}
+        assert Path(server.adapters["desk-triage"]).name == record["name"]
+        requests = len(server.asked)
+    lines = [json.loads(line) for line in (done.run_folder / "egress.jsonl").read_text().splitlines()]
+    mine = [line for line in lines if line.get("purpose") == "promote"]
+    assert (len(mine), {line["destination"] for line in mine}) == (requests, {server.url})
 
 
 def test_a_renamed_alias_gets_a_version_of_its_own_and_both_are_marked_when_somebody_is_forgotten(
