@@ -29,13 +29,29 @@ class ResponseError(Exception):
 
 
 class GuardedClient(httpx2.Client):
-    """An httpx client whose every request passes the guard. most_bytes: of a response's body."""
+    """An httpx client whose every request passes the guard.
 
-    def __init__(self, base_url: str, guard: Guard, *, timeout_s: float, most_bytes: int, connections: int) -> None:
+    most_bytes: of a response's body. direct: past the proxies of the environment, wherever it goes.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        guard: Guard,
+        *,
+        timeout_s: float,
+        most_bytes: int,
+        connections: int,
+        direct: bool = False,
+    ) -> None:
         self._guard, self._timeout_s, self._most = guard, timeout_s, most_bytes
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         outside = not is_loopback(httpx2.URL(base_url).host)
-        super().__init__(timeout=timeout_s, follow_redirects=False, trust_env=outside, limits=limits)
+        # with a transport of its own httpx looks for no proxy, and still for the certificates that the environment names
+        transport = httpx2.HTTPTransport(limits=limits) if direct and outside else None
+        super().__init__(
+            timeout=timeout_s, follow_redirects=False, trust_env=outside, limits=limits, transport=transport
+        )
 
     def send(self, request: httpx2.Request, *, stream: bool = False, **_: Any) -> httpx2.Response:
         """Raises EgressError before anything is sent; ResponseError for what came back instead of an answer."""

@@ -366,7 +366,7 @@ def run(
 
 def _run(path: Path, *, promote: bool, override: str | None, as_json: bool, **chosen: Any) -> None:
     from pipelines import egress, report_lines, stages
-    from pipelines.tracking import tracking_uri
+    from pipelines.tracking import shown, tracking_uri
 
     loaded = _load(path)
     how = stages.How(path, **chosen)
@@ -385,7 +385,7 @@ def _run(path: Path, *, promote: bool, override: str | None, as_json: bool, **ch
         done = promotion.promote(loaded, how, override=override)
         result["promotion"] = done
         lines += report_lines.promoted(done)
-    lines.append(f"runs:   mlflow ui --backend-store-uri {tracking_uri(loaded)}")
+    lines.append(f"runs:   mlflow ui --backend-store-uri {shown(tracking_uri(loaded))}")
     _say(result, lines, as_json)
     raise SystemExit(_exit_code(decision))
 

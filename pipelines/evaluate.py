@@ -478,23 +478,27 @@ class _Session:
         return {(a.arm, a.item): a for a in found}
 
     def record_golden(self) -> None:
+        """The golden prompts as they are chosen now; those that the last report of the same models has are not asked again."""
         from pipelines.serving import golden
 
         path, last = self.out / "golden.jsonl", stages.folder(self.recipe, "evaluate")
         if path.exists():
             return
+        chosen = golden.choose(
+            self.items, egress.policy(self.recipe), number=self.recipe.evaluation.golden_prompts, seed=self.recipe.seed
+        )
         manifest = artifacts.read_manifest(last)
         same = {k: v for k, v in manifest.inputs.items() if k != "settings"} if manifest else None
+        known: dict[str, golden.Golden] = {}
         if same is not None and same == {k: v for k, v in inputs(self.recipe).items() if k != "settings"}:
-            artifacts.write_text(path, (last / "golden.jsonl").read_text(encoding="utf-8"))
-            return
-        if self.how.replay:
+            known = {g.item: g for g in golden.load(last / "golden.jsonl")}
+        missing = [i for i in chosen if i.id not in known]
+        if missing and self.how.replay:
             raise UserError("the golden prompts are not recorded, and --replay asks nobody. Run without --replay.")
-        recorded = golden.record(
-            self.model(), self.items, number=self.recipe.evaluation.golden_prompts, seed=self.recipe.seed
-        )
+        if missing:
+            known |= {g.item: g for g in golden.record(self.model(), missing)}
         temporary = path.with_name("golden.partial")
-        golden.save(recorded, temporary)
+        golden.save([replace(known[i.id], sensitivity=i.sensitivity) for i in chosen], temporary)
         temporary.replace(path)
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from data_prep import plugins
 from data_prep.records import UserError
-from pipelines import artifacts, recipe_file, stages
+from evaluation.egress import Guard
+from pipelines import artifacts, egress, recipe_file, stages
 from pipelines.recipe import Promotion, Recipe
 from pipelines.stages import How
 
@@ -48,7 +49,10 @@ def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]
         from pipelines.tracking import tracked_stage
 
         inputs = {"decision": decision.content_sha256, "adapter": adapter.content_sha256}
-        with tracked_stage(recipe, how.recipe_path, "promote", inputs) as tracked:
+        with (
+            egress.guard(recipe, how) as guard,
+            tracked_stage(recipe, how.recipe_path, "promote", inputs) as tracked,
+        ):
             model_id = tracked.model_id(adapter.content_sha256)
             if decision.facts["verdict"] == "self_host":
                 override = None  # nothing was overridden
@@ -61,7 +65,7 @@ def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]
             }
             source = stages.folder(recipe, "train")
             version = tracked.register(settings.alias, model_id, source.as_uri(), tags, adapter.content_sha256)
-            candidate = _candidate(recipe, settings, adapter)
+            candidate = _candidate(recipe, settings, adapter, guard)
             options = recipe_file.options("pipelines.targets", settings.target.kind, settings.target.options)
             how.on_event(f"promote: {candidate.name} to {settings.target.kind}")
             checks = plugins.load("pipelines.targets", settings.target.kind, "promote")(candidate, **options)
@@ -98,7 +102,7 @@ def promote_api(recipe: Recipe, how: How) -> dict[str, Any]:
         with tracked_stage(recipe, how.recipe_path, "promote", inputs) as tracked:
             key = evaluate.model_key(arm, api)
             tags = {"freehold.decision_sha256": decision.content_sha256, "freehold.verdict": verdict}
-            version = tracked.register(settings.alias, tracked.model_id(key), key, tags, f"{settings.alias} {key}")
+            version = tracked.register(settings.alias, tracked.model_id(key), key, tags, key)
             tracked.set_alias(settings.alias, "champion", version)
             name = f"{settings.alias}@{api.model}"
             checks = [
@@ -114,12 +118,20 @@ def promote_api(recipe: Recipe, how: How) -> dict[str, Any]:
 
 
 def rollback(recipe: Recipe, how: How) -> dict[str, Any]:
-    """Point the alias back at the version that served before the current one."""
+    """Point the alias back at the version that served before the current one; repeated after a failure, to the same one."""
     settings = _settings(recipe)
     with artifacts.locked(recipe.run_folder):
         current = _current(recipe)
         if current is None or not current.get("previous"):
             raise UserError("there is nothing to roll back to: no earlier version was promoted from this run folder.")
+        if current["alias"] != settings.alias:
+            raise UserError(
+                f"promotion.alias is {settings.alias}, and {current['name']} was promoted last as {current['alias']}."
+                f" Set it back to {current['alias']} to roll that back, or promote as {settings.alias}."
+            )
+        from pipelines.tracking import Store
+
+        store = Store(recipe)  # before anything moves: where the registry cannot be reached, nothing does
         how.on_event(f"rollback: {current['name']} to {current['previous']}")
         earlier = next(h for h in reversed(_history(recipe)) if h["name"] == current["previous"])
         if earlier["target"] == API:
@@ -127,16 +139,15 @@ def rollback(recipe: Recipe, how: How) -> dict[str, Any]:
         else:
             options = recipe_file.options("pipelines.targets", settings.target.kind, settings.target.options)
             undo = plugins.load("pipelines.targets", settings.target.kind, "rollback")
-            checks = undo(settings.alias, current["previous"], **options)
+            with egress.guard(recipe, how) as guard:
+                checks = undo(settings.alias, current["previous"], guard, **options)
+        store.set_alias(settings.alias, "champion", earlier["registry_version"])
         record = _record(
             "rolled back to", recipe, settings.alias, earlier["name"], earlier["target"], checks, earlier["verdict"],
             earlier.get("override"),
         )  # fmt: skip
         record["registry_version"] = earlier["registry_version"]
         _remember(recipe, record)
-        from pipelines.tracking import Store
-
-        Store(recipe).client.set_registered_model_alias(settings.alias, "champion", earlier["registry_version"])
         return record
 
 
@@ -168,25 +179,32 @@ def _decision(recipe: Recipe, override: str | None) -> artifacts.Manifest:
 
 
 def _current_decision(recipe: Recipe) -> artifacts.Manifest:
-    """The decision's manifest, if it is about what is on disk now."""
-    folder = stages.folder(recipe, "decide")
+    """The decision's manifest, if it and its report are about the recipe and what is on disk now."""
+    folder, asked = stages.folder(recipe, "decide"), stages.folder(recipe, "evaluate")
     decision = artifacts.need(folder, "decide")
     artifacts.verify(folder, decision)
-    from pipelines import decide
+    from pipelines import decide, evaluate
 
-    now = decide.inputs(recipe)
-    stale = sorted(k for k in now if decision.inputs.get(k) != now[k])
-    trained = artifacts.need(stages.folder(recipe, "train"), "train")
-    if trained.content_sha256 != decision.inputs["adapter"]:
-        stale.append("adapter")
-    if stale:
+    report = artifacts.need(asked, "evaluate")
+    if other := _other(report.inputs, evaluate.inputs(recipe)):
         raise UserError(
-            f"{folder}: was made for another {', '.join(dict.fromkeys(stale))}. Run `freehold run RECIPE` again; a decision belongs to one adapter."
+            f"{asked}: was made from something else than the recipe and this run folder are now: {other} differs."
+            " Run `freehold evaluate RECIPE` again, then `freehold decide RECIPE`; `freehold run RECIPE` does both, and trains"
+            " again where that is needed."
+        )
+    if other := _other(decision.inputs, decide.inputs(recipe)):
+        raise UserError(
+            f"{folder}: was made for another {other}. Run `freehold run RECIPE` again; a decision belongs to one adapter."
         )
     return decision
 
 
-def _candidate(recipe: Recipe, settings: Promotion, adapter: artifacts.Manifest) -> Any:
+def _other(made_from: dict[str, str], now: dict[str, str]) -> str:
+    """Which inputs differ, by name."""
+    return ", ".join(sorted(name for name in now if made_from.get(name) != now[name]))
+
+
+def _candidate(recipe: Recipe, settings: Promotion, adapter: artifacts.Manifest, guard: Guard) -> Any:
     from pipelines.serving import golden, parity
     from pipelines.serving.candidate import Candidate
     from pipelines.training import base
@@ -202,8 +220,15 @@ def _candidate(recipe: Recipe, settings: Promotion, adapter: artifacts.Manifest)
         golden=recorded,
         logprob_tolerance=settings.logprob_tolerance or parity.tolerance_of(recorded),
         work=work,
-        previous=current["name"] if (current := _current(recipe)) else None,
+        guard=guard,
+        previous=_there(recipe, settings),
     )
+
+
+def _there(recipe: Recipe, settings: Promotion) -> str | None:
+    """The version that the alias points at on the target: the last that went there. An API's entry is on no target."""
+    here = [h for h in _history(recipe) if (h["alias"], h["target"]) == (settings.alias, settings.target.kind)]
+    return str(here[-1]["name"]) if here else None
 
 
 def _folder(recipe: Recipe) -> Path:
@@ -221,6 +246,8 @@ def _record(
     override: str | None,
 ) -> dict[str, Any]:
     current = _current(recipe)
+    if current is not None and current["alias"] != alias:
+        current = None  # another alias, which goes on serving what it does
     previous = current["name"] if current and current["name"] != name else current.get("previous") if current else None
     return {
         "action": action,
@@ -257,4 +284,5 @@ def _current(recipe: Recipe) -> dict[str, Any] | None:
 
 
 def _history(recipe: Recipe) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (_folder(recipe) / "history.jsonl").read_text().splitlines()]
+    path = _folder(recipe) / "history.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

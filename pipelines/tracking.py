@@ -59,9 +59,9 @@ def is_elsewhere(uri: str) -> bool:
 
 
 def elsewhere(recipe: Recipe) -> str | None:
-    """The store's address without its password, where it is on another machine."""
+    """The store's address as it may be shown, where it is on another machine."""
     uri = tracking_uri(recipe)
-    return _without_password(uri) if is_elsewhere(uri) else None
+    return shown(uri) if is_elsewhere(uri) else None
 
 
 def refuse_elsewhere(recipe: Recipe, flag: str) -> None:
@@ -98,23 +98,19 @@ class Store:
     """The experiment, its runs and the registry of one recipe."""
 
     def __init__(self, recipe: Recipe) -> None:
-        from mlflow.exceptions import MlflowException
-
         self.uri = tracking_uri(recipe)
         self.recipe = recipe
         recipe.run_folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with _told(self.uri):
             self.client = _client(self.uri)
             self.experiment_id = self._experiment()
-        except MlflowException as e:
-            raise UserError(f"MLflow at {_without_password(self.uri)}: {e.message.splitlines()[0][:300]}") from e
-        self.state = _State.of(recipe)
-        if self.state.data.get("uri") != (uri := _without_password(self.uri)):
-            # the same store at another place (a moved folder, a renamed server) goes on; another store begins anew
-            self.state.data = {
-                **(self.state.data if self._has(self.state.data.get("parent")) else {"runs": {}}),
-                "uri": uri,
-            }
+            self.state = _State.of(recipe)
+            if self.state.data.get("uri") != (uri := shown(self.uri)):
+                # the same store at another place (a moved folder, a renamed server) goes on; another store begins anew
+                self.state.data = {
+                    **(self.state.data if self._has(self.state.data.get("parent")) else {"runs": {}}),
+                    "uri": uri,
+                }
 
     def _has(self, run_id: str | None) -> bool:
         from mlflow.exceptions import MlflowException
@@ -181,8 +177,13 @@ class Store:
 
         now = int(time.time() * 1000)
         found = [Metric(k, float(v), now, step) for k, v in values.items() if v is not None]
-        for start in range(0, len(found), 1000):
-            self.client.log_batch(run_id, metrics=found[start : start + 1000])
+        with _told(self.uri):  # of the training processes too, which no stage of this command holds
+            for start in range(0, len(found), 1000):
+                self.client.log_batch(run_id, metrics=found[start : start + 1000])
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        with _told(self.uri):
+            self.client.set_registered_model_alias(name, alias, version)
 
     def end(self, run_id: str, *, failed: bool) -> None:
         self.client.set_terminated(run_id, status="FAILED" if failed else "FINISHED")
@@ -289,12 +290,16 @@ class StageRun:
         self.store.client.log_table(self.run_id, rows, name)
 
     def register(self, name: str, model_id: str | None, source: str, tags: dict[str, str], key: str) -> str:
-        """A version of the registered model, once per key. source: where it lies, if this store has no LoggedModel of it."""
+        """A version of the registered model, once per name and key.
+
+        source: where it lies, if this store has no LoggedModel of it.
+        """
         from mlflow.exceptions import MlflowException
 
         client, known = self.store.client, self.store.state.data.setdefault("versions", {})
-        if key in known:
-            return str(known[key])
+        remembered = f"{name} {key}"  # another model's version of the same adapter is another version
+        if remembered in known:
+            return str(known[remembered])
         try:
             client.create_registered_model(name)
         except MlflowException as e:
@@ -302,7 +307,7 @@ class StageRun:
                 raise
         where = f"models:/{model_id}" if model_id else source
         version = client.create_model_version(name, source=where, run_id=self.run_id, tags=tags, model_id=model_id)
-        known[key] = version.version
+        known[remembered] = version.version
         self.store.state.save()
         return str(version.version)
 
@@ -311,7 +316,7 @@ class StageRun:
         return str(found) if found else None
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        self.store.client.set_registered_model_alias(name, alias, version)
+        self.store.set_alias(name, alias, version)
 
     def finished(self, manifest: artifacts.Manifest) -> None:
         self.params({"content_sha256": manifest.content_sha256})
@@ -323,18 +328,16 @@ def mark_forgotten(recipe: Recipe, adapters: Iterable[str], when: str) -> list[s
 
     store, marked = Store(recipe), []
     for adapter in adapters:
-        model, version = (store.state.data.get(kind, {}).get(adapter) for kind in ("models", "versions"))
+        model = store.state.data.get("models", {}).get(adapter)
         try:
             if model is not None:
                 store.client.set_logged_model_tags(model, {"freehold.forgotten": when})
                 marked.append(f"model {model}")
-            if version is not None and recipe.promotion is not None:
-                store.client.set_model_version_tag(recipe.promotion.alias, version, "freehold.forgotten", when)
-                marked.append(f"version {recipe.promotion.alias}/{version}")
+            for name, version in _versions(store, adapter):
+                store.client.set_model_version_tag(name, version, "freehold.forgotten", when)
+                marked.append(f"version {name}/{version}")
         except MlflowException as e:
-            raise UserError(
-                f"MLflow at {_without_password(store.uri)}: cannot mark {adapter[:12]}: {e.message[:200]}"
-            ) from e
+            raise UserError(f"MLflow at {shown(store.uri)}: cannot mark {adapter[:12]}: {_words(e, store.uri)}") from e
     return marked
 
 
@@ -353,7 +356,7 @@ def remove_pages(recipe: Recipe) -> list[str]:
                 removed.append(f"{run_id}/{path}")
         except (MlflowException, NotImplementedError) as e:
             raise UserError(
-                f"MLflow at {_without_password(store.uri)}: cannot delete the report of run {run_id} ({str(e)[:200]})."
+                f"MLflow at {shown(store.uri)}: cannot delete the report of run {run_id} ({_words(e, store.uri)})."
                 " Delete it there, then run the same command again."
             ) from e
     return removed
@@ -363,19 +366,20 @@ def remove_pages(recipe: Recipe) -> list[str]:
 def tracked_stage(recipe: Recipe, recipe_path: Path, name: str, inputs: dict[str, str]) -> Iterator[StageRun]:
     """The stage's child run under the recipe's parent run; FAILED on a crash, resumed and not duplicated."""
     store = Store(recipe)
-    parent = store.parent(recipe_path)
-    run_id = store.run(f"stage {name} {artifacts.digest(inputs)}", name, parent, {"freehold.kind": "stage"})
-    tracked = StageRun(store, parent, run_id, name, inputs)
-    tracked.params({f"input.{k}": v for k, v in inputs.items()})
-    try:
-        yield tracked
-    except BaseException:
-        store.end(run_id, failed=True)
-        store.end(parent, failed=True)
-        raise
-    # another process (the training under accelerate) may have saved its own entries meanwhile: ours are saved as made
-    store.end(run_id, failed=False)
-    store.end(parent, failed=False)
+    with _told(store.uri):
+        parent = store.parent(recipe_path)
+        run_id = store.run(f"stage {name} {artifacts.digest(inputs)}", name, parent, {"freehold.kind": "stage"})
+        tracked = StageRun(store, parent, run_id, name, inputs)
+        tracked.params({f"input.{k}": v for k, v in inputs.items()})
+        try:
+            yield tracked
+        except BaseException:
+            store.end(run_id, failed=True)
+            store.end(parent, failed=True)
+            raise
+        # another process (the training under accelerate) may have saved its own entries meanwhile: ours are saved as made
+        store.end(run_id, failed=False)
+        store.end(parent, failed=False)
 
 
 def _arm_key(arm: str, evaluated: dict[str, str]) -> str:
@@ -390,7 +394,37 @@ def _address(uri: str) -> str | None:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
-def _without_password(uri: str) -> str:
+def shown(uri: str) -> str:
+    """The store's address without user and password, for whatever people see or files keep."""
     import re
 
-    return re.sub(r"(?<=://)([^/:@]+):[^/@]+@", r"\1:***@", uri)
+    # to the last @, for a password may hold one, or a slash; what begins with a slash is a path
+    return re.sub(r"(?<=://)(?!/).*@", "***@", uri)
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """What MLflow refuses becomes a UserError that names the store."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as e:
+        raise UserError(f"MLflow at {shown(uri)}: {_words(e, uri)}") from e
+
+
+def _words(e: Exception, uri: str) -> str:
+    """The first line of what MLflow says, which may repeat the store's address with its password."""
+    return str(e).partition("\n")[0].replace(uri.rstrip("/"), shown(uri).rstrip("/"))[:300]
+
+
+def _versions(store: Store, adapter: str) -> list[tuple[str, str]]:
+    """An adapter's registered models and its version there: one for every alias that it was promoted under."""
+    promotion, found = store.recipe.promotion, []
+    for key, version in store.state.data.get("versions", {}).items():
+        alias, _, sha = key.rpartition(" ")
+        if not alias and promotion is not None:
+            alias = promotion.alias  # remembered by an earlier version, which knew one alias only
+        if alias and sha == adapter:
+            found.append((alias, str(version)))
+    return found

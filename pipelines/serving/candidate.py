@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.records import UserError
+from evaluation.egress import Guard
 from pipelines.serving.golden import Golden
 from pipelines.training.base import Base
 
@@ -25,4 +26,5 @@ class Candidate:
     golden: tuple[Golden, ...]
     logprob_tolerance: float
     work: Path  # scratch for logs
-    previous: str | None = None  # the version that the alias points at now
+    guard: Guard  # the way out, for what is sent to where it is served
+    previous: str | None = None  # the version that the target's alias points at now

@@ -17,6 +17,8 @@ from pathlib import Path
 from data_prep.records import UserError
 
 START_LIMIT_S = 180.0
+# no proxy of the environment: it would carry out what stays on this machine
+_HERE = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ServerError(UserError):
@@ -67,7 +69,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -
                 f"the loopback server ended with exit code {process.returncode}; its last words are in {log}"
             )
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
+            with _HERE.open(url, timeout=2) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):

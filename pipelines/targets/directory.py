@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any, cast
 
+from evaluation.egress import Guard
 from pipelines.serving import parity, preflight
 from pipelines.serving.candidate import Candidate, TargetError
 from pipelines.serving.parity import Replayed
@@ -31,7 +32,15 @@ def promote(candidate: Candidate, *, path: str, serve_check: bool = True, max_ra
     return [*checks, f"alias: {root / candidate.alias} -> {version.name}"]
 
 
-def rollback(alias: str, name: str, *, path: str, serve_check: bool = True, max_rank: int = 512) -> list[str]:  # noqa: ARG001
+def rollback(
+    alias: str,
+    name: str,
+    guard: Guard,  # noqa: ARG001  (nothing leaves)
+    *,
+    path: str,
+    serve_check: bool = True,  # noqa: ARG001
+    max_rank: int = 512,  # noqa: ARG001
+) -> list[str]:
     """Point the alias back. Raises TargetError where that version is no longer there."""
     root = Path(path).absolute()
     if not (root / _folder(name) / "promotion.json").exists():
@@ -76,29 +85,31 @@ def _in_process(candidate: Candidate, version: Path) -> str:
     model = LocalModel(version, None, dtype=torch.float32, stop_ids=stops)
     replayed = []
     for g in candidate.golden:
-        made = model.generate([model.prompt_ids(tuple(g.messages))], max_new_tokens=GOLDEN_TOKENS)[0]  # type: ignore[arg-type]
+        made = model.generate([model.prompt_ids(tuple(g.messages))], max_new_tokens=GOLDEN_TOKENS)[0]
         replayed.append(Replayed(made.text, made.token_ids, made.logprobs))
     return parity.compare("merged weights", candidate.golden, replayed, tolerance=candidate.logprob_tolerance)
 
 
 def _served(candidate: Candidate, version: Path) -> str:
+    import httpx2
     from openai import OpenAI
 
     from pipelines.serving.golden import GOLDEN_TOKENS
     from pipelines.serving.loopback import serve
 
     with serve(version, candidate.work / "loopback.log") as served:
-        client = OpenAI(base_url=served.base_url, api_key="none", max_retries=0, timeout=120)
-        replayed = []
-        for g in candidate.golden:
-            done = client.chat.completions.create(
-                model=served.model,
-                messages=cast(Any, list(g.messages)),
-                max_tokens=GOLDEN_TOKENS,
-                temperature=0,
-            )
-            replayed.append(Replayed((done.choices[0].message.content or "").strip()))
-        client.close()
+        # no proxy of the environment: it would carry out what stays on this machine
+        here = httpx2.Client(trust_env=False)
+        with OpenAI(base_url=served.base_url, api_key="none", max_retries=0, timeout=120, http_client=here) as client:
+            replayed = []
+            for g in candidate.golden:
+                done = client.chat.completions.create(
+                    model=served.model,
+                    messages=cast(Any, list(g.messages)),
+                    max_tokens=GOLDEN_TOKENS,
+                    temperature=0,
+                )
+                replayed.append(Replayed((done.choices[0].message.content or "").strip()))
     return parity.compare("loopback server", candidate.golden, replayed, tolerance=candidate.logprob_tolerance)
 
 

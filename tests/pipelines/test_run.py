@@ -368,7 +368,7 @@ def test_internal_notes_bots_and_automatic_replies_never_reach_a_row(workspace: 
 
 
 def test_replay_with_sockets_blocked_recomputes_the_report(copied: Workspace) -> None:
-    copied.edit("golden_prompts: 2", "golden_prompts: 3")
+    copied.edit("golden_prompts: 2", "golden_prompts: 1")
     program = (
         "import socket, sys\n"
         "def refuse(*a, **k): raise AssertionError('a socket was opened')\n"

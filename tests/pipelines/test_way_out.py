@@ -232,7 +232,7 @@ def test_replay_and_offline_refuse_a_tracking_server_elsewhere_before_a_byte_is_
         done = workspace.freehold("run", "desk.yaml", flag, MLFLOW_TRACKING_URI=there)
         assert (done.returncode, server.received) == (2, b""), done.stderr[-2000:]
     assert (
-        f"MLFLOW_TRACKING_URI is http://u:***@{host}:{port}, on another machine, and {flag} reaches none" in done.stderr
+        f"MLFLOW_TRACKING_URI is http://***@{host}:{port}, on another machine, and {flag} reaches none" in done.stderr
     )
     assert "hidden" not in done.stderr
     assert not (workspace.run_folder / "dataset").exists()

@@ -95,12 +95,13 @@ def models(url: str) -> set[str]:
 
 
 def candidate(workspace: Workspace, adapter: Path | None = None, name: str | None = None) -> Any:
+    from evaluation.egress import Guard
     from pipelines import artifacts, promote, recipe_file, stages
 
     recipe = recipe_file.load(workspace.recipe)
     recipe = recipe.model_copy(update={"workdir": workspace.run_folder})
     made = promote._candidate(
-        recipe, promote._settings(recipe), artifacts.need(stages.folder(recipe, "train"), "train")
+        recipe, promote._settings(recipe), artifacts.need(stages.folder(recipe, "train"), "train"), Guard()
     )
     return replace(made, **({"adapter": adapter} if adapter else {}), **({"name": name} if name else {}))
 
@@ -114,7 +115,7 @@ def refused_live(fleet: dict[str, Any], adapter: Path, name: str, told: str, rep
     chosen = replicas or fleet["replicas"]
     made = candidate(fleet["workspace"], adapter, name)
     path = target_module.publish(made, fleet["workspace"].folder / "adapters", "base")
-    servers = [target_module.Replica(url, "VLLM_API_KEY", 120) for url in chosen]
+    servers = [target_module.Replica(url, "VLLM_API_KEY", 120, made.guard) for url in chosen]
     with pytest.raises(TargetError, match=told):
         target_module.prove(servers, made, "base", str(path))
     assert all(name not in models(url) for url in chosen)
