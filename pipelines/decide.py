@@ -180,13 +180,16 @@ def look(recipe: Recipe, view: View) -> int:
     return number
 
 
-def _advice(verdict: str, dearer: list[str]) -> str:
-    """What money adds to a verdict about quality."""
-    if verdict != "self_host" or not dearer:
+def _advice(verdict: str, dearer: list[dict[str, Any]]) -> str:
+    """What money adds to a verdict about quality. dearer: economics' bills of tasks where the API is cheaper."""
+    if verdict not in ("self_host", "untuned") or not dearer:
         return ""
+    each = (f"{d['task']} ({d['arm']} {d['usd']:,.2f} USD a month, the API {d['api_usd']:,.2f})" for d in dearer)
+    later = [f"{d['cheaper_from']:,} requests a month ({d['task']})" for d in dearer if d["cheaper_from"] is not None]
+    grown = f" or the traffic grows to {' and '.join(later)}" if later else ""
     return (
-        f"Quality allows it, money does not: at the declared traffic the API is cheaper for {', '.join(dearer)}."
-        " Stay on the API, unless the data must stay in the house or the traffic grows past the break-even below."
+        f"Quality allows it, money does not: at the declared traffic the API is cheaper for {', '.join(each)}."
+        f" Stay on the API, unless the data must stay in the house{grown}."
     )
 
 
