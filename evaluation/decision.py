@@ -112,6 +112,11 @@ def decide(view: View, gates: Gates, *, duplicate_share: float | None = None) ->
     return made if missing or not required else _beyond_the_candidate(view, made, required, duplicate_share)
 
 
+def in_its_place(decided: Decision) -> str:
+    """The arm that the verdict means to put in the baseline's place: the candidate, or the simpler one that is enough."""
+    return next((arm for arm, told in UNTUNED.items() if told == decided.kind), decided.gates.candidate)
+
+
 def with_looks(decided: Decision, looks: int) -> Decision:
     """The decision with the number of looks at its test items, said from the second on."""
     if looks < 2:

@@ -6,7 +6,7 @@ Before anything is measured these are bounds to plan with: tokens are estimated,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +15,7 @@ from scipy import stats
 
 from evaluation import break_even, cost
 from evaluation.prices import Tokens, price_list
+from evaluation.statistics import FEW_ITEMS, gate_alpha
 
 # Three tiers of today's list, cheapest first; `freehold scan --price-as` names others.
 MODELS = (("openai", "gpt-6-luna"), ("openai", "gpt-6.1-terra"), ("openai", "gpt-6.1-sol"))
@@ -91,8 +92,23 @@ def items_needed(
     """Test items with which the ratio non-inferiority test on a yes/no score passes, if both arms are equally good.
 
     n = ((z₁₋α + z₁₋β)·sd(e)/E[e])²·design effect with e = c − ρ₀·b; for equal qualities q and correlation r between the
-    arms E[e] = q(1−ρ₀) and Var(e) = q(1−q)(1 + ρ₀² − 2ρ₀r). The design effect is 1 + (m−1)·ICC for m items a customer.
+    arms E[e] = q(1−ρ₀) and Var(e) = q(1−q)(1 + ρ₀² − 2ρ₀r). α is the gate's: stricter for few items, so that the first n that is
+    enough at its own α is the answer.
     """
-    z = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
     variance = quality * (1 - quality) * (1 + ratio * ratio - 2 * ratio * correlation)
-    return math.ceil((z / (quality * (1 - ratio))) ** 2 * variance * design_effect)
+
+    def needed(at: float) -> int:
+        z = float(stats.norm.ppf(1 - at) + stats.norm.ppf(power))
+        return math.ceil((z / (quality * (1 - ratio))) ** 2 * variance * design_effect)
+
+    few = needed(gate_alpha(alpha, 0))
+    return few if few < FEW_ITEMS else max(FEW_ITEMS, needed(alpha))
+
+
+def design_effect(cluster_sizes: Mapping[int, int], *, within: float) -> float:
+    """How much the variance of a mean grows by clusters of these sizes (size → clusters), whose items correlate by `within`.
+
+    Kish (1965): 1 + (m̄ − 1)·ICC with m̄ = Σm²/Σm, the size that an item's cluster has on average. 1 without clusters.
+    """
+    items = sum(size * n for size, n in cluster_sizes.items())
+    return 1 + (sum(size**2 * n for size, n in cluster_sizes.items()) / items - 1) * within if items else 1.0

@@ -221,6 +221,9 @@ def bootstrap_difference(
     return float(low), float(high)
 
 
+FEW_ITEMS = 200  # items under which the gate is stricter
+
+
 def gate_alpha(alpha: float, items: int) -> float:
     """The alpha a gate uses: under 200 items the linearised test runs above its level, so half of it (at most 0.025)."""
-    return min(alpha, 0.025) if items < 200 else alpha
+    return min(alpha, 0.025) if items < FEW_ITEMS else alpha

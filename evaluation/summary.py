@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep import plugins
+from evaluation.latency import PERCENTILES, quantile
 from evaluation.metrics import Given, Shown
 from evaluation.results import Answer, Item, Score
 from evaluation.statistics import bootstrap_difference, clustered_mean
@@ -235,19 +236,21 @@ def _aggregate_difference(
 
 
 def speed_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
-    """Latency, tokens, money and errors per task and arm. Percentiles are of single answers, in milliseconds."""
+    """Latency, tokens, money and errors per task and arm.
+
+    Percentiles are of single answers, in milliseconds, each with its 95 % interval (`p95_ms_low`, `p95_ms_high`).
+    unanswered: questions that were asked in vain; they are slower than any answer.
+    """
     rows = []
     for task in sorted({i.task for i in view.items}):
         for arm in arms:
             mine = [view.answers[arm, i.id] for i in view.items if i.task == task and (arm, i.id) in view.answers]
-            latencies = [a.latency_ms for a in mine if a.latency_ms is not None]
-            first = [a.first_token_ms for a in mine if a.first_token_ms is not None]
+            latencies, first = _times(mine, "latency_ms"), _times(mine, "first_token_ms")
             priced = [a.usd for a in mine if a.usd is not None]
             busy = [a.busy_ms for a in mine if a.busy_ms is not None]
             rows.append({
                 "task": task, "arm": arm, "answers": len(mine), "errors": error_counts(a.error for a in mine),
-                "p50_ms": _quantile(latencies, 0.5), "p95_ms": _quantile(latencies, 0.95), "p99_ms": _quantile(latencies, 0.99),
-                "first_token_p50_ms": _quantile(first, 0.5), "first_token_p95_ms": _quantile(first, 0.95),
+                "unanswered": latencies.count(math.inf), **_percentiles("", latencies), **_percentiles("first_token_", first),
                 "prompt_tokens": _mean([a.prompt_tokens for a in mine]),
                 "completion_tokens": _mean([a.completion_tokens for a in mine]),
                 "usd_per_request": str(sum(priced, Decimal(0)) / len(priced)) if priced else None,
@@ -257,8 +260,21 @@ def speed_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _quantile(values: Sequence[float], q: float) -> float | None:
-    return float(np.quantile(values, q)) if values else None
+def _times(answers: Sequence[Answer], what: str) -> list[float]:
+    """What was timed, infinity for what was asked in vain; nothing where this arm is not timed at all."""
+    found = [math.inf if t is None and a.error and a.attempts else t for a in answers for t in [getattr(a, what)]]
+    return [t for t in found if t is not None] if any(t is not None and math.isfinite(t) for t in found) else []
+
+
+def _percentiles(prefix: str, times: Sequence[float]) -> dict[str, float | None]:
+    """None: it lies among the questions asked in vain, an upper end also beyond the answers there are."""
+    found: dict[str, float | None] = {}
+    for share in PERCENTILES:
+        name, e = f"{prefix}p{100 * share:g}_ms", quantile(times, share) if times else None
+        found |= dict.fromkeys((name, f"{name}_low", f"{name}_high"))
+        if e is not None:
+            found |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
+    return found
 
 
 def _mean(values: Sequence[int | None]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation import decision, gates, looks, regressions, routing, summary
 from evaluation.providers import replay
-from evaluation.report import render
+from evaluation.report import images, memo, render
 from pipelines import artifacts, audit, economics, load_test, report_folder, review, stages
 from pipelines.recipe import Recipe
 from pipelines.report_folder import read_view
@@ -89,16 +90,13 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     artifacts.write_text(out / "routing.yaml", _yaml(policy))
     ledger = regressions.rows(view, regressions.of_decision(view, decided))
     artifacts.write_text(out / REGRESSIONS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ledger))
-    pages = render(
-        name=recipe.name,
-        decided=decided,
-        economics=money,
-        quality=json.loads((report / "quality.json").read_text()),
-        speed=speed,
-        view=view,
-        egress=json.loads((report / "egress.json").read_text()),
-        routing=policy,
-        facts={
+    drawn: dict[str, Any] = {
+        "decided": decided,
+        "economics": money,
+        "quality": json.loads((report / "quality.json").read_text()),
+        "speed": speed,
+        "view": view,
+        "facts": {
             **_facts(recipe, manifest),
             "mlflow": body["mlflow"],
             "judge": judged,
@@ -110,15 +108,20 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
             "leaned": {(arm, item) for arm, item in manifest.facts.get("leaned", ())},
             "load": load_test.read(report / load_test.CAPACITY),
         },
-    )
+    }
+    egress = json.loads((report / "egress.json").read_text())
+    pages = render(name=recipe.name, egress=egress, routing=policy, **drawn)
     for name, text in pages.items():
         artifacts.write_text(out / name, text)
     for name in (*pages, "decision.json", "routing.yaml", REGRESSIONS):
         tracked.artifact(out / name)
+    for name, svg in images(**drawn).items():
+        tracked.text(svg, f"charts/{name}")
     main = next((s for s in decided.slices if s.must_pass), None)
     test = main.test if main else None
     tracked.metrics({"ni/ratio": test.ratio if test else None, "ni/ratio_low": test.low if test else None})
     tracked.metrics({"ni/p": test.p_non_inferior if test else None, "ni/looks": decided.looks})
+    tracked.metrics(gate_metrics(decided) | bill_metrics(decided, money))
     tracked.metrics({f"privacy/{g['name']}": g["measured"] for g in audited["gates"]})
     tracked.metrics(_judge_metrics(judged))
     tracked.params(
@@ -133,6 +136,36 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         },
         timed=["economics.json", *pages],
     )
+
+
+def gate_metrics(decided: decision.Decision) -> dict[str, float | None]:
+    """What each must-pass slice's gate found, as MLflow compares it between runs."""
+    found: dict[str, float | None] = {}
+    for s in decided.slices:
+        if not s.must_pass or s.test is None:
+            continue
+        key, t = f"ni/{_metric_key(s.slice)}", s.test
+        found |= {f"{key}/ratio": t.ratio, f"{key}/ratio_low": t.low, f"{key}/p": t.p_non_inferior}
+        if t.margin is not None:
+            found |= {f"{key}/difference": t.difference, f"{key}/difference_low": t.difference_low}
+    return found
+
+
+def bill_metrics(decided: decision.Decision, money: dict[str, Any]) -> dict[str, float | None]:
+    """Both bills of a month and the first volume at which the candidate costs no more, by task with a must-pass slice."""
+    found: dict[str, float | None] = {}
+    for task in memo.gated_tasks(decided):
+        if task in money["tasks"]:
+            own, api, even = (money["tasks"][task][k] for k in ("self_hosted", "api_usd", "break_even"))
+            found[f"bill/{task}/candidate_usd_per_month"] = own["usd"] if own is not None else None
+            found[f"bill/{task}/baseline_usd_per_month"] = api
+            found[f"bill/{task}/break_even_requests"] = even[0]["low"] if even else None
+    return found
+
+
+def _metric_key(name: str) -> str:
+    """A slice's name with the characters that MLflow takes: `=` and its like are replaced."""
+    return "/".join(re.sub(r"[^\w. -]", "_", part) for part in name.split("/", 1))[:200]
 
 
 def _judge_metrics(judged: dict[str, Any] | None) -> dict[str, float | None]:
@@ -190,13 +223,16 @@ def look(recipe: Recipe, view: View) -> int:
     return number
 
 
-def _advice(verdict: str, dearer: list[str]) -> str:
-    """What money adds to a verdict about quality."""
-    if verdict != "self_host" or not dearer:
+def _advice(verdict: str, dearer: list[dict[str, Any]]) -> str:
+    """What money adds to a verdict about quality. dearer: economics' bills of tasks where the API is cheaper."""
+    if verdict not in ("self_host", "untuned") or not dearer:
         return ""
+    each = (f"{d['task']} ({d['arm']} {d['usd']:,.2f} USD a month, the API {d['api_usd']:,.2f})" for d in dearer)
+    later = [f"{d['cheaper_from']:,} requests a month ({d['task']})" for d in dearer if d["cheaper_from"] is not None]
+    grown = f" or the traffic grows to {' and '.join(later)}" if later else ""
     return (
-        f"Quality allows it, money does not: at the declared traffic the API is cheaper for {', '.join(dearer)}."
-        " Stay on the API, unless the data must stay in the house or the traffic grows past the break-even below."
+        f"Quality allows it, money does not: at the declared traffic the API is cheaper for {', '.join(each)}."
+        f" Stay on the API, unless the data must stay in the house{grown}."
     )
 
 

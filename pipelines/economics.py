@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation import break_even, cost, prices, sensitivity
-from evaluation.decision import Decision
+from evaluation.decision import Decision, in_its_place
 from evaluation.results import Answer
 from evaluation.sensitivity import Range
 from evaluation.statistics import clustered_mean
@@ -55,26 +55,29 @@ def of(
     gated = {s.removeprefix("task=").split("/")[0] for s in d.must_pass}
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
-    dearer: list[str] = []
+    dearer: list[dict[str, Any]] = []
     tasks: dict[str, Any] = {}
     book = _book(recipe, view, d.baseline, facts["prices"])
+    serving = in_its_place(decided)
     for s in sorted(speed, key=lambda s: (s["task"] not in gated, s["task"])):
         task, arm = s["task"], s["arm"]
-        if s["busy_ms"] is None and _is_api(view, task, arm):
+        if recipe.evaluation.endpoint(arm) is not None:
             its = _book(recipe, view, arm, facts.get("listed", {}).get(arm))
             paid = _managed(recipe, view, task, arm, its)
-            rows.append({"task": task, "arm": arm, **_api_row(paid, d.monthly_requests)})
+            rows.append({"task": task, "arm": arm, **_api_row(paid, arm, d.monthly_requests)})
             continue
         capacity = _capacity(recipe, view, task, arm, measured)
         api = _managed(recipe, view, task, d.baseline, book)
         case = _case(recipe, api, capacity, arm, build_usd)
         rows.append({"task": task, "arm": arm, **_local_row(case, capacity, d.monthly_requests)})
+        if arm not in (d.candidate, serving):
+            continue
+        found = _compare(recipe, view, decided, task, case, capacity, book)
         if arm == d.candidate:
-            found = _compare(recipe, view, decided, task, case, capacity, book)
             tasks[task] = found
             notes.append(_sentence(task, found, d.monthly_requests, recipe, facts["stand_in"]))
-            if task in gated and found["saving_usd"] is not None and found["saving_usd"] < 0:
-                dearer.append(task)
+        if arm == serving and task in gated and found["saving_usd"] is not None and found["saving_usd"] < 0:
+            dearer.append({"task": task, "arm": arm, **_bills(found, d.monthly_requests)})
     warnings = _warnings(recipe, facts["prices"], book, today)
     return {
         "rows": rows,
@@ -97,12 +100,15 @@ def summary(economics: dict[str, Any]) -> dict[str, Any]:
 
 
 def build_cost(recipe: Recipe) -> tuple[float | None, Decimal | None]:
-    """Seconds of the last training, and its price on the recipe's hardware with the last evaluation's API bill."""
-    speed = stages.folder(recipe, "train") / "speed.json"
-    if not speed.exists():
+    """Seconds of the last training, and its GPU-hours' price on the recipe's hardware with the last evaluation's API bill."""
+    path = stages.folder(recipe, "train") / "speed.json"
+    if not path.exists():
         return None, None
-    seconds = float(json.loads(speed.read_text())["seconds"])
-    usd = Decimal(str(seconds)) / 3600 * recipe.decision.hardware.hourly_usd
+    speed = json.loads(path.read_text())
+    seconds = float(speed["seconds"])
+    # an earlier version wrote seconds only
+    gpu_hours = speed["gpu_hours"] if "gpu_hours" in speed else seconds * recipe.training.world_size / 3600
+    usd = Decimal(str(gpu_hours)) * recipe.decision.hardware.hourly_usd / recipe.decision.hardware.gpus
     egress = stages.folder(recipe, "evaluate") / "egress.json"
     if egress.exists():
         usd += sum((Decimal(r["usd"]) for r in json.loads(egress.read_text()) if not r.get("stand_in")), Decimal(0))
@@ -145,11 +151,6 @@ def _own(own: ApiPrice) -> prices.OwnPrices:
     return prices.OwnPrices(rates, own.source, own.date, own.batch_factor, longer, own.long_above)
 
 
-def _is_api(view: View, task: str, arm: str) -> bool:
-    """Whether this arm's hardware is somebody else's: none of its answers says how long ours was busy."""
-    return arm == "api" or any(a.usd is not None for a in _answers(view, task, arm))
-
-
 def _answers(view: View, task: str, arm: str) -> list[Answer]:
     return [a for i in view.items if i.task == task and (a := view.answers.get((arm, i.id))) is not None]
 
@@ -185,7 +186,10 @@ def _paid(recipe: Recipe, answer: Answer, book: Book) -> Decimal | None:
 
 def _managed(recipe: Recipe, view: View, task: str, arm: str, book: Book) -> cost.Managed:
     """The API's mean price, and how much of it is for output."""
-    t, answers = recipe.decision.traffic, _answers(view, task, arm) if _is_api(view, task, arm) else []
+    t, answers = (
+        recipe.decision.traffic,
+        _answers(view, task, arm) if recipe.evaluation.endpoint(arm) is not None else [],
+    )
     fixed = recipe.decision.upkeep.api_fixed_usd_per_month
     billed = [usd for a in answers if (usd := _paid(recipe, a, book)) is not None]
     if not billed:
@@ -217,7 +221,10 @@ def _capacity(recipe: Recipe, view: View, task: str, arm: str, measured: dict[tu
     if not busy:
         return Capacity(None, None, None, "no answer was measured")
     e = clustered_mean([b for b, _ in busy], [g for _, g in busy])
-    basis = "capacity from this machine's time per answer, without queueing: an upper bound"
+    basis = (
+        "capacity from the time per answer on the machine that ran the evaluation, without queueing: an upper bound if that is"
+        f" {recipe.decision.hardware.name}, else a guess"
+    )
     if e.low is None or e.high is None:
         return Capacity(cost.capacity_of(e.mean), None, None, basis)
     return Capacity(cost.capacity_of(e.mean), 1000 / e.high, 1000 / max(e.low, e.mean / 100), basis)
@@ -243,22 +250,29 @@ def _case(recipe: Recipe, api: cost.Managed, capacity: Capacity, arm: str, build
     )  # fmt: skip
 
 
-def _api_row(api: cost.Managed, monthly: int) -> dict[str, Any]:
-    per_1k = cost.marginal_usd(api)
+def _api_row(api: cost.Managed, arm: str, monthly: int) -> dict[str, Any]:
+    per_1k, section = cost.marginal_usd(api), "api" if arm == "api" else f"more_apis.{arm}"
     return {
         "usd_per_1k": cost.as_usd(per_1k * 1000) if per_1k is not None else None,
+        "usd_per_1k_at_full_use": None,
         "usd_per_month": cost.managed_month(api, monthly),
         "replicas": None,
-        "basis": "price × measured tokens" if per_1k is not None else "no price is known: set evaluation.api.price_as",
+        "basis": "price × measured tokens"
+        if per_1k is not None
+        else f"no price is known: set evaluation.{section}.price_as",
     }
 
 
 def _local_row(case: cost.Case | None, capacity: Capacity, monthly: int) -> dict[str, Any]:
     if case is None:
-        return {"usd_per_1k": None, "usd_per_month": None, "replicas": None, "basis": capacity.basis}
+        unknown = ("usd_per_1k", "usd_per_1k_at_full_use", "usd_per_month", "replicas")
+        return {**dict.fromkeys(unknown), "basis": capacity.basis}
     month = cost.self_hosted_month(case, monthly)
     return {
-        "usd_per_1k": cost.usd_per_1k_at_full_use(case.fleet.requests_per_second, usd_per_hour=case.fleet.usd_per_hour),
+        "usd_per_1k": month.usd_per_1k,
+        "usd_per_1k_at_full_use": cost.usd_per_1k_at_full_use(
+            case.fleet.requests_per_second, usd_per_hour=case.fleet.usd_per_hour
+        ),
         "usd_per_month": month.usd,
         "replicas": month.replicas,
         "basis": f"{capacity.basis}; a month with its idle hours",
@@ -301,6 +315,12 @@ def _compare(
     }
 
 
+def _bills(found: dict[str, Any], monthly: int) -> dict[str, Any]:
+    """What an arm that is dearer than the API costs, and from how many more requests on it is not; None: from none."""
+    later = [i["low"] for i in found["break_even"] or () if i["low"] > monthly]
+    return {"usd": found["self_hosted"]["usd"], "api_usd": found["api_usd"], "cheaper_from": min(later, default=None)}
+
+
 def _range(case: cost.Case, requests: int) -> int:
     """Well past the first crossing that the fixed costs would give, and past today's traffic."""
     found = cost.self_hosted_month(replace(case, fallback_share=0.0), 1).usd
@@ -313,9 +333,11 @@ def _range(case: cost.Case, requests: int) -> int:
 def local_share(view: View, decided: Decision, task: str) -> float:
     """Share of a task's test items that a hybrid answers locally: all their slices are proven, or they must not leave.
 
-    An item's slices within the task count; where it has none, the task itself.
+    An item's slices within the task count; where it has none, the task itself. As in routing.yaml nothing is moved unless the
+    whole verdict says so.
     """
-    proven = {s.slice: s.verdict == "self_host" for s in decided.slices}
+    moves = decided.verdict == "self_host"
+    proven = {s.slice: moves and s.verdict == "self_host" for s in decided.slices}
     mine = [i for i in view.items if i.task == task]
     local = 0
     for item in mine:
@@ -380,8 +402,7 @@ def _sentence(task: str, found: dict[str, Any], monthly: int, recipe: Recipe, st
         return f"{task}: cost cannot be compared; the baseline has no price."
     mine, cheaper = found["self_hosted"], "self-hosting" if found["saving_usd"] >= 0 else "the API"
     priced = " (the stand-in is priced as the API it stands for)" if stand_in else ""
-    p = found["chance"]["p_self_hosting_cheaper"]
-    sure = f" With the measured intervals self-hosting is cheaper with probability {p:.2f}." if p is not None else ""
+    sure = _sure(found["chance"])
     counted = "" if recipe.decision.upkeep.people else " Nobody's working time is counted."
     even = "" if recipe.decision.traffic.profile else " Arrivals are taken to be even over the week."
     return (
@@ -389,6 +410,15 @@ def _sentence(task: str, found: dict[str, Any], monthly: int, recipe: Recipe, st
         f" {mine['usd']:,.2f} USD on {mine['replicas']} replica(s): {cheaper} is cheaper."
         f" {break_even.in_words(found['break_even'], found['searched_to'])}{sure}{counted}{even}"
     )
+
+
+def _sure(chance: dict[str, Any]) -> str:
+    """How likely self-hosting is cheaper, with what was drawn for that and what was not."""
+    p, held = chance["p_self_hosting_cheaper"], ", ".join(chance["held"])
+    if p is None:
+        return ""
+    told = f" Over the intervals of {' and '.join(chance['varied'])} self-hosting is cheaper with probability {p:.2f}"
+    return told + (f"; fixed at the values given: {held}." if held else ".")
 
 
 def _round(usd: Decimal) -> Decimal:

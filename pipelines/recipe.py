@@ -598,6 +598,9 @@ class Gpu(Section):
         default=None, gt=0, description="Price of one replica's hardware an hour; or give `owned`"
     )
     owned: Owned | None = Field(default=None, description="Bought hardware, instead of usd_per_hour")
+    gpus: int = Field(
+        default=1, ge=1, description="GPUs of one replica, which its price covers; training is paid by the GPU-hour"
+    )
     interval_usd: tuple[Decimal, Decimal] | None = Field(
         default=None, description="Lowest and highest price an hour you expect to pay (95 %)"
     )
@@ -696,8 +699,8 @@ class Upkeep(Section):
     build_usd: Decimal | None = Field(
         default=None,
         ge=0,
-        description="Tuning, labelling and evaluation, each time; none: the measured training time at the hardware's price"
-        " and the evaluation's API bill",
+        description="Tuning, labelling and evaluation, each time; none: the measured GPU-hours of training at the"
+        " hardware's price and the evaluation's API bill",
     )
     fallback_share: float = Field(
         default=0.0, ge=0, le=1, description="Share of requests asked locally and then at the API as well"
@@ -777,6 +780,15 @@ class Decision(Section):
     def _owned_always_runs(self) -> Decision:
         if self.hardware.owned is not None and self.serving.autoscaling:
             raise ValueError("owned hardware is paid for whether it runs or not: set serving.autoscaling to false")
+        return self
+
+    @model_validator(mode="after")
+    def _traffic_within(self) -> Decision:
+        interval = self.traffic.interval
+        if interval is not None and not interval[0] <= self.monthly_requests <= interval[1]:
+            raise ValueError(
+                f"traffic.interval {list(interval)} must hold monthly_requests, {self.monthly_requests}, between its ends"
+            )
         return self
 
 

@@ -122,13 +122,8 @@ def _bills(
 
 
 def _items_needed(s: Survey) -> dict[str, int]:
-    customers = sum(s.cluster_sizes.values())
-    items = sum(size * n for size, n in s.cluster_sizes.items())
-    effect = 1 + (items / customers - 1) * WITHIN if customers else 1.0
-    return {
-        f"quality {q}": outlook.items_needed(q, correlation=CORRELATION, design_effect=max(1.0, effect))
-        for q in QUALITIES
-    }
+    effect = outlook.design_effect(s.cluster_sizes, within=WITHIN)
+    return {f"quality {q}": outlook.items_needed(q, correlation=CORRELATION, design_effect=effect) for q in QUALITIES}
 
 
 def _proposal(found: Recognition, s: Survey) -> dict[str, Any]:

@@ -204,6 +204,10 @@ class StageRun:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         self.store.client.log_artifact(self.run_id, str(path), folder)
 
+    def text(self, text: str, name: str) -> None:
+        """An artifact that is nowhere a file. name: its path among the run's artifacts."""
+        self.store.client.log_text(self.run_id, text, name)
+
     def dataset(self, folder: Path, splits: Iterable[str], context: str = "training") -> None:
         """Log each split as a dataset input by its digest and profile; no text goes into MLflow."""
         import mlflow.data

@@ -12,7 +12,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +147,7 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
     from pipelines.progress import progress
     from pipelines.training import base as bases
     from pipelines.training import exactness, trainer
+    from pipelines.training.clock import Clock
 
     settings = recipe.training
     if rank() == 0 and settings.precision == "bf16" and not trainer.has_bf16():
@@ -164,9 +164,14 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
     dev = list(read_rows(dataset, "dev"))
     dev = exactness.fitting(dev, tokenizer, max_length=settings.max_length)[0] if dev else []
     checkpoints = out / "checkpoints"
-    started = time.perf_counter()
+    clock = Clock(out / "speed.json")
     with progress("train: steps") as update:
-        losses = trainer.Losses(out / "losses.jsonl", _listener(recipe, run_id), update)
+
+        def stepped(step: int, steps: int) -> None:
+            update(step, steps)
+            clock.keep()
+
+        losses = trainer.Losses(out / "losses.jsonl", _listener(recipe, run_id), stepped)
         made = trainer.make(
             base.folder, tokenizer, train, dev, settings, checkpoints, seed=recipe.seed, callback=losses
         )
@@ -175,7 +180,7 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
         result = made.train(resume_from_checkpoint=str(resume) if resume else None)
     if rank() != 0:
         return
-    seconds = time.perf_counter() - started
+    seconds = clock.seconds
     made.model.save_pretrained(out, safe_serialization=True)
     tokenizer.save_pretrained(out)
     facts = {
@@ -195,9 +200,14 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
     }
     (out / "README.md").write_text(_card(facts))
     artifacts.write_text(out / "facts.json", json.dumps(facts, indent=1))
-    artifacts.write_text(
-        out / "speed.json", json.dumps({"seconds": seconds, "tokens_per_second": total * settings.epochs / seconds})
-    )
+    # processes without a GPU share one machine
+    gpus = made.accelerator.num_processes if made.accelerator.device.type != "cpu" else 1
+    speed = {
+        "seconds": seconds,
+        "gpu_hours": seconds * gpus / 3600,
+        "tokens_per_second": total * settings.epochs / seconds,
+    }
+    artifacts.write_text(out / "speed.json", json.dumps(speed))
 
 
 def _listener(recipe: Recipe, run_id: str | None) -> Any:

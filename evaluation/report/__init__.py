@@ -15,7 +15,7 @@ from evaluation import regressions
 from evaluation.decision import Decision, headlines
 from evaluation.regressions import Ledger
 from evaluation.report import memo
-from evaluation.report.charts import bars, calibration, intervals, staircase, tornado
+from evaluation.report.charts import bars, calibration, intervals, staircase, standalone, tornado
 from evaluation.report.formats import markdown, milliseconds, number, straight, usd
 from evaluation.routing import confidence
 from evaluation.summary import View
@@ -57,9 +57,7 @@ def render(
     """File name → page. The arguments are what evaluation and decision stored; facts: masked, hashes, base, mlflow, …"""
     environment = environment_of_pages()
     environment.filters |= {"num": number, "ms": milliseconds, "usd": usd, "md": markdown}
-    gated = memo.gated_tasks(decided)
-    tasks = sorted({i.task for i in view.items}, key=lambda t: (t not in gated, t))
-    arms = list(dict.fromkeys(row["arm"] for row in quality["arms"]))
+    tasks = _tasks(view, decided)
     ledgers = regressions.of_decision(view, decided)
     shown = {
         "name": name,
@@ -80,16 +78,11 @@ def render(
             economics=economics,
         ),
         "break_even": memo.break_even(decided, economics),
+        "hybrids": memo.hybrids(decided, economics),
         "leaves": memo.leaves(routing),
         "turning_points": memo.turning_points(decided, economics),
-        "quality_charts": {t: _quality_chart(decided, quality, t, facts) for t in tasks},
-        "latency_charts": {
-            t: bars([(_arm(s["arm"], facts), s["p95_ms"]) for s in speed if s["task"] == t], "ms", "p95 in ms by arm")
-            for t in tasks
-        },
-        "length_charts": {t: chart for t in tasks if (chart := _lengths(view, t, arms, facts))},
-        "staircases": {t: _staircase(found, economics["monthly_requests"]) for t, found in economics["tasks"].items()},
-        "tornados": {t: _tornado(found) for t, found in economics["tasks"].items()},
+        "comparison": memo.comparison,
+        **_charts(tasks, decided, economics, quality, speed, view, facts),
         "calibrations": {t: _calibrations(view, t, facts) for t in tasks},
         "ledgers": ledgers,
         "examples": {
@@ -101,6 +94,50 @@ def render(
         "arm_name": lambda arm: _arm(arm, facts),
     }
     return {name: environment.get_template(f"{name}.j2").render(shown) for name in ("report.html", "report.md")}
+
+
+def images(
+    *,
+    decided: Decision,
+    economics: dict[str, Any],
+    quality: dict[str, Any],
+    speed: list[dict[str, Any]],
+    view: View,
+    facts: dict[str, Any],
+) -> dict[str, str]:
+    """File name → a chart of the page as an SVG of its own, for whoever shows charts without the page."""
+    style = environment_of_pages().get_template("style.css.j2").render()
+    drawn = _charts(_tasks(view, decided), decided, economics, quality, speed, view, facts)
+    return {
+        f"{kind.removesuffix('s').removesuffix('_chart')}-{task}.svg": standalone(straight(chart), style)
+        for kind, by_task in drawn.items()
+        for task, chart in by_task.items()
+        if chart
+    }
+
+
+def _tasks(view: View, decided: Decision) -> list[str]:
+    """Tasks with a must-pass slice first."""
+    gated = memo.gated_tasks(decided)
+    return sorted({i.task for i in view.items}, key=lambda t: (t not in gated, t))
+
+
+def _charts(
+    tasks: Sequence[str], decided: Decision, economics: dict[str, Any], quality: dict[str, Any], speed: list[dict[str, Any]],
+    view: View, facts: dict[str, Any],
+) -> dict[str, dict[str, Markup]]:  # fmt: skip
+    """Kind of chart → task → the chart."""
+    arms = list(dict.fromkeys(row["arm"] for row in quality["arms"]))
+    return {
+        "quality_charts": {t: _quality_chart(decided, quality, t, facts) for t in tasks},
+        "latency_charts": {
+            t: bars([(_arm(s["arm"], facts), s["p95_ms"]) for s in speed if s["task"] == t], "ms", "p95 in ms by arm")
+            for t in tasks
+        },
+        "length_charts": {t: chart for t in tasks if (chart := _lengths(view, t, arms, facts))},
+        "staircases": {t: _staircase(found, economics["monthly_requests"]) for t, found in economics["tasks"].items()},
+        "tornados": {t: _tornado(found) for t, found in economics["tasks"].items()},
+    }
 
 
 def _arm(arm: str, facts: dict[str, Any]) -> str:
@@ -116,7 +153,7 @@ def _runs(where: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _quality_chart(decided: Decision, quality: dict[str, Any], task: str, facts: dict[str, Any]) -> str:
+def _quality_chart(decided: Decision, quality: dict[str, Any], task: str, facts: dict[str, Any]) -> Markup:
     metric = next((s.metric for s in decided.slices if s.slice == f"task={task}"), None)
     rows = [
         r for r in quality["arms"] if r["slice"] == f"task={task}" and r["metric"] == metric and r["mean"] is not None

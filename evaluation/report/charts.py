@@ -10,6 +10,14 @@ from markupsafe import Markup
 LABEL, WIDTH, ROW = 130, 560, 26
 
 
+def standalone(chart: Markup, style: str) -> str:
+    """A chart's SVG as a file, with the page's colours for light paper. style: the page's style sheet."""
+    rules = "\n".join(line for line in style.splitlines() if line.startswith((":root", "svg")))
+    text, opened = str(chart), f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" '
+    svg = text[text.index("<svg ") : text.index("</svg>") + len("</svg>")]
+    return svg.replace("<svg ", opened, 1).replace("<title>", f"<style>{rules}</style><title>", 1)
+
+
 def intervals(rows: Sequence[tuple[str, float, float | None, float | None]], metric: str) -> Markup:
     """Dot and 95 % interval per arm on a scale from 0 to 1 (or to the largest value)."""
     top = max([1.0, *(r[3] or r[1] for r in rows)])

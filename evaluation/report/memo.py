@@ -62,6 +62,36 @@ def break_even(decided: Decision, economics: Mapping[str, Any]) -> dict[str, str
     }
 
 
+def hybrids(decided: Decision, economics: Mapping[str, Any]) -> dict[str, str]:
+    """Task → a month with what the decision moves, or what must not leave, on own hardware; and what either side alone costs."""
+    told = {}
+    for task in gated_tasks(decided):
+        f = economics["tasks"].get(task)
+        if f is not None and f["hybrid"] is not None:
+            told[task] = (
+                f"{f['hybrid']['local_share']:.0%} of the requests on own hardware (what may move, and what must not leave), the"
+                f" rest at the API: {usd(f['hybrid']['usd'])} USD a month; all at the API {usd(f['api_usd'])}, all on own"
+                f" hardware {usd(f['self_hosted']['usd'])}."
+            )
+    return told
+
+
+def comparison(s: SliceDecision) -> list[str]:
+    """What a slice's gate compared: the ratio or the difference, its bounds, and what is required; empty: nothing was tested."""
+    t = s.test
+    if t is None or (t.margin is None and t.ratio is None):
+        return []
+    if t.margin is None:
+        return [number(t.ratio), _span(t.low, t.high)]
+    return [f"{t.difference:+.3f}", _span(t.difference_low, t.difference_high), f"allowed {-t.margin:g}"]
+
+
+def _span(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return "unbounded"
+    return f"{'-∞' if low is None else number(low)} to {'∞' if high is None else number(high)}"
+
+
 def leaves(routing: Mapping[str, Any]) -> str:
     """What would leave the house under the routing policy, in one sentence."""
     api = routing["default"]["target"]
@@ -131,7 +161,7 @@ def _ends(low: float | None, high: float | None) -> str:
 
 def _latency(row: Mapping[str, Any], first: str, second: str | None = None) -> str:
     if row.get(first) is None:
-        return "not measured"
+        return f"{row['unanswered']} of {row['answers']} failed" if row.get("unanswered") else "not measured"
     return f"{milliseconds(row[first])}{f' ({milliseconds(row[second])})' if second else ''} ms"
 
 

@@ -41,6 +41,27 @@ def test_a_better_model_is_self_hosted_and_a_worse_one_is_not() -> None:
     assert "Stay on the API" in bad.sentence
 
 
+def test_every_must_pass_slice_is_a_metric_of_its_own_under_a_name_that_mlflow_takes() -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    from pipelines.decide import gate_metrics
+
+    made = view(flips(0.9, 200, 1), flips(0.6, 200, 2), slices=("language=de", "topic=a & b/c"))
+    names = ("task=triage", "triage/language=de", "triage/topic=a & b/c")
+    found = decide(made, replace(GATES, must_pass=names))
+    logged = gate_metrics(found)
+    for key in logged:
+        _validate_metric_name(key)
+    keys = ("ni/task_triage", "ni/triage/language_de", "ni/triage/topic_a _ b_c")
+    assert set(logged) == {f"{k}/{what}" for k in keys for what in ("ratio", "ratio_low", "p")}
+    assert logged["ni/triage/language_de/ratio"] == pytest.approx(
+        found.slices[0].candidate_mean / found.slices[0].baseline_mean
+    )
+    by_margin = gate_metrics(decide(made, replace(GATES, margins={"triage": 0.1})))
+    assert by_margin["ni/task_triage/difference"] == pytest.approx(0.3, abs=0.1)
+    assert not any(k.startswith("ni/triage/") for k in by_margin), "not declared, so not a gate"
+
+
 def test_doubt_is_undecided_and_says_how_many_items_are_missing() -> None:
     found = decide(view(flips(0.78, 60, 7), flips(0.80, 60, 4)), GATES)
     assert found.verdict == "undecided"

@@ -22,6 +22,7 @@ from evaluation.egress import Guard
 from evaluation.latency import Capacity, Run, Slo, Timing
 from evaluation.load import LoadError, Plan, Question, Server
 from evaluation.results import Answer, Item
+from evaluation.summary import View, speed_table
 from pipelines import economics, load_test
 from pipelines.recipe import Egress, Evaluation, Model, Recipe
 from pipelines.stages import How
@@ -65,6 +66,34 @@ def test_six_failures_in_a_hundred_leave_no_p95_and_five_do() -> None:
     good = [float(n) for n in range(94)]
     assert latency.quantile([*good, *[math.inf] * 6], 0.95).value is None
     assert latency.quantile([*good, 200.0, *[math.inf] * 5], 0.95).value == 200.0
+
+
+def single_answers(failed: int, *, kept_back: int = 0, timed: bool = True) -> dict[str, Any]:
+    """The speed table's row of 100 questions, mixed: some failed, the others were answered in 1, 2, … ms."""
+    items = [Item(f"i{n:03}", "triage", (), "a", ("a",), (), f"g{n}", "shareable") for n in range(100 + kept_back)]
+    answers = [
+        Answer(i.id, "api", None, error="local_only", attempts=0) if n >= 100
+        else Answer(i.id, "api", None, error="timeout") if 37 * n % 100 < failed
+        else Answer(i.id, "api", "a", latency_ms=float(37 * n % 100 - failed + 1) if timed else None)
+        for n, i in enumerate(items)
+    ]  # fmt: skip
+    (row,) = speed_table(View.of(items, answers, []), ["api"])
+    return row
+
+
+def test_a_question_asked_in_vain_is_slower_than_any_answer_of_the_report() -> None:
+    quick = single_answers(0)
+    assert (quick["p50_ms"], quick["p95_ms"], quick["p99_ms"], quick["unanswered"]) == (50, 95, 99, 0)
+    assert quick["p95_ms_low"] < 95 < quick["p95_ms_high"]
+    assert quick["p99_ms_high"] is None, "100 answers have no upper end of p99"
+    five = single_answers(5)
+    assert (five["p95_ms"], five["p95_ms_high"]) == (95, None)
+    six = single_answers(6)
+    assert (six["p95_ms"], six["p50_ms"], six["unanswered"]) == (None, 50, 6)
+    assert single_answers(5, kept_back=20)["p95_ms"] == 95, "what was never asked is no failure"
+    batch = single_answers(6, timed=False)
+    assert (batch["p50_ms"], batch["unanswered"]) == (None, 0), "a batch has no latency, and none that failed"
+    assert quick["first_token_p95_ms"] is None
 
 
 def test_too_few_requests_have_no_upper_end_of_p99() -> None:

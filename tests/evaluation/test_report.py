@@ -7,13 +7,14 @@ from dataclasses import replace
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from evaluation import gates
 from evaluation.decision import Decision, Gates, decide
 from evaluation.providers.replay import snapshot
-from evaluation.report import memo, render
+from evaluation.report import images, memo, render
 from evaluation.results import Answer, Item, Score
 from evaluation.routing import policy
 from evaluation.summary import View, arm_table, difference_table, speed_table
@@ -27,7 +28,8 @@ TASK = {
     "break_even": [{"low": 334, "high": 499, "open": False}, {"low": 667, "high": 2000, "open": True}], "searched_to": 2000,
     "tornado": [{"assumption": HOSTILE, "saving_usd_low": "-50", "saving_usd_high": "120", "flips": True}],
     "basis": "capacity from the recipe", "saving_usd": Decimal("-25.5"),
-    "chance": {"p_self_hosting_cheaper": 0.7, "draws": 2000},
+    "chance": {"p_self_hosting_cheaper": 0.7, "draws": 2000}, "api_usd": Decimal(100), "self_hosted": {"usd": Decimal("125.5")},
+    "hybrid": {"local_share": 0.25, "usd": Decimal("190.25")},
 }  # fmt: skip
 ARMS = ("tuned", "api")
 MLFLOW = {"address": None, "experiment_id": "7", "parent_run_id": "1" * 32, "arms": {"tuned": "2" * 32, "api": None}}
@@ -37,7 +39,8 @@ LOAD: dict[str, Any] = {
     "task": "triage", "arm": "tuned", "machine": HOSTILE, "stand_in": False, "requests_per_second": 2.5, "above": 2.6, "reason": HOSTILE,
     "slo_p95_ms": {"first_token_ms": 1000}, "rates": [
         {"requests_per_second": 2.5, "requests": 150, "planned": 150, "errors": {"timeout": 2, "http_500": 1}, "fault": None,
-         "first_token_ms": MEASURED, "inter_token_ms": {"p95": None}, "latency_ms": {"p95": {"value": None, "low": 1.0, "high": None}}},
+         "first_token_ms": MEASURED, "inter_token_ms": dict.fromkeys(("p50", "p95", "p99")),
+         "latency_ms": {"p50": None, "p99": None, "p95": {"value": None, "low": 1.0, "high": None}}},
         {"requests_per_second": 2.6, "fault": HOSTILE},
     ],
 }  # fmt: skip
@@ -51,7 +54,7 @@ def seen(text: str = "plain", *, right: dict[str, float] = RIGHT, choices: tuple
         for n in range(40)
     ]  # fmt: skip
     answers = [
-        Answer(i.id, arm, text if i.id == "1" else "a", latency_ms=5.0 + int(i.id), first_token_ms=2.0 if arm == "api" else None)
+        Answer(i.id, arm, text if i.id == "1" else "a", latency_ms=5.0 + 37 * int(i.id) % 40, first_token_ms=2.0 if arm == "api" else None)
         for i in items
         for arm in ARMS
     ]  # fmt: skip
@@ -65,13 +68,15 @@ def decided_with(right: dict[str, float], min_items: int = 10) -> Decision:
 
 
 def pages(
-    text: str, *, choices: tuple[str, ...] = ("a", "b"), right: dict[str, float] = RIGHT, **more: Any
-) -> dict[str, str]:
+    text: str, *, choices: tuple[str, ...] = ("a", "b"), right: dict[str, float] = RIGHT,
+    margins: dict[str, float] | None = None, **more: Any,
+) -> dict[str, str]:  # fmt: skip
     view = seen(text, right=right, choices=choices)
-    decided = decide(view, Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage",), 10, 0.9))
+    decided = decide(view, Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage",), 10, 0.9, margins or {}))
     economics: dict[str, Any] = {
-        "rows": [{"task": "triage", "arm": arm, "usd_per_1k": "0.25", "usd_per_month": month, "basis": text}
-                 for arm, month in (("tuned", "125.5"), ("api", "100"))],
+        "rows": [{"task": "triage", "arm": arm, "usd_per_1k": "12.5", "usd_per_1k_at_full_use": full, "usd_per_month": month,
+                  "basis": text}
+                 for arm, month, full in (("tuned", "125.5", "0.25"), ("api", "100", None))],
         "notes": [text], "warnings": [text], "dearer": [], "advice": "",
         "prices": {"provider": "p", "model": text, "source": "s", "as_of": "2026-01-01"},
         "hardware": {"name": text, "usd_per_hour": "1", "source": "s", "date": "2026-01-01"}, "monthly_requests": 1000, "tasks": {"triage": TASK},
@@ -165,13 +170,85 @@ def test_the_memo_says_every_figure_before_anything_else(name: str) -> None:
     memo = re.sub(r"<[^>]*>|\\\\", " ", page[: page.index("Verdict per slice")])
     order = ("label_accuracy, task=triage", "0.900 (0.803 to 0.997)", "0.600", "ratio 1.500", "p95 (p99), triage", "42 (44) ms",
              "first token p95, triage", "under load, triage", "812 ms at 2.50/s", "cost a month", "125.50 USD", "100.00 USD",
-             "25.50 USD more than the API", "from 334 to 499 and from 667 on", "What leaves the house", "1 rows, 2 bytes",
+             "25.50 USD more than the API", "from 334 to 499 and from 667 on",
+             "hybrid, triage", "25% of the requests on own hardware", "190.25 USD a month; all at the API 100.00",
+             "What leaves the house", "1 rows, 2 bytes",
              "What would change the verdict", "closest must-pass slice is task=triage", "half or half more of")  # fmt: skip
     at = 0
     for words in order:
         found = memo.replace("\\", "").lower().find(words.lower(), at)
         assert found >= 0, f"{words!r} is missing after {memo[at : at + 200]!r}"
         at = found
+
+
+def slices(page: str) -> str:
+    """The section of the verdicts per slice, of either page."""
+    return re.split(r"<h2>|\n## ", page)[1]
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_a_margin_shows_the_difference_its_bounds_and_what_is_allowed(name: str) -> None:
+    by_ratio = slices(pages("plain")[name])
+    assert "1.500" in by_ratio
+    assert "instead a mean at most" not in by_ratio
+    page = pages("plain", margins={"triage": 0.1})[name]
+    by_margin = slices(page)
+    assert "in triage instead a mean at most 0.1 below the baseline's" in by_margin
+    assert "ratio or difference" in by_margin
+    assert re.search(r"\+0\.300.{1,40}0\.\d{3} to 0\.\d{3}.{1,40}allowed -0\.1", by_margin)
+    assert "1.500" not in by_margin
+    if name == "report.html":
+        assert "or where a margin is declared the two scores' difference" in page
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_a_slice_says_why_where_it_is_undecided_and_nowhere_else(name: str) -> None:
+    open_ = slices(pages("plain", right={"tuned": 0.8, "api": 0.85})[name])
+    assert re.search(r"about \d+ more items would decide", open_)
+    sure = slices(pages("plain")[name])
+    assert "more items" not in sure
+    few = decided_with({"tuned": 0.9, "api": 0.9}, min_items=500)
+    assert memo.comparison(few.slices[0]) == []
+
+
+def test_latencies_have_intervals_and_are_of_no_machine_that_is_only_planned() -> None:
+    page = pages("plain")["report.html"]
+    section = page[page.index("<h2>Latency and cost</h2>") : page.index("<h3>Under load</h3>")]
+    assert re.search(r'<td class="n">24<br><span class="soft">\d\d – \d\d</span></td>', section), "p50"
+    assert re.search(r'<td class="n">42<br><span class="soft">from \d\d</span></td>', section), (
+        "40 answers have no upper end of p95"
+    )
+    assert "the machine that ran this evaluation saw them" in section
+    assert "USD per 1,000 requests</th>" in section
+    assert '<td class="n">12.50<br><span class="soft">0.250 at full use</span></td>' in section
+
+
+def test_a_percentile_among_failures_says_how_many_failed() -> None:
+    row = {"p95_ms": None, "p99_ms": None, "unanswered": 6, "answers": 100}
+    assert memo._latency(row, "p95_ms", "p99_ms") == "6 of 100 failed"
+    assert memo._latency({**row, "unanswered": 0}, "p95_ms") == "not measured"
+
+
+def test_the_median_and_p99_under_load_stand_beside_p95() -> None:
+    cell = {"p50": {"value": 300.0}, "p95": MEASURED["p95"], "p99": {"value": None}}
+    load = {**LOAD, "rates": [{**LOAD["rates"][0], "first_token_ms": cell}]}
+    page = pages("plain", load=[load])["report.html"]
+    assert '<td class="n">812<br><span class="soft">p50 300</span></td>' in page
+
+
+def test_a_chart_is_an_image_of_its_own_whatever_the_texts_are() -> None:
+    view = seen(HOSTILE)
+    decided = decide(view, Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage",), 10, 0.9))
+    found = images(
+        decided=decided, economics={"tasks": {"triage": TASK}, "monthly_requests": 1000}, view=view, facts={"stand_in": True},
+        quality={"arms": arm_table(view, ARMS)}, speed=speed_table(view, ARMS),
+    )  # fmt: skip
+    assert sorted(found) == [f"{kind}-triage.svg" for kind in ("latency", "quality", "staircase", "tornado")]
+    for svg in found.values():
+        root = ElementTree.fromstring(svg)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert {e.tag.rpartition("}")[2] for e in root.iter()} & {"script", "img", "a", "image"} == set()
+        assert "var(--accent)" in svg
 
 
 def test_what_would_change_the_verdict_depends_on_the_verdict() -> None:

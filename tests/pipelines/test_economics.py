@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from evaluation.decision import Decision, Gates, SliceDecision, Verdict
 from evaluation.results import Answer, Item
 from evaluation.summary import View, speed_table
-from pipelines import economics, recipe_file
+from pipelines import decide, economics, recipe_file
 from pipelines.economics import Capacity
 from tests.conftest import RECIPE
 
@@ -34,9 +36,14 @@ def week(first: str, others: str | None = None) -> str:
     return ", ".join([first] + [others or first] * 167)
 
 
-def recipe_with(folder: Path, hardware: str = HARDWARE, more: str = "") -> Any:
+def recipe_with(folder: Path, hardware: str = HARDWARE, more: str = "", **changed: str) -> Any:
+    """changed: a key of RECIPE → the text that takes the place of its line's value."""
     path = folder / "desk.yaml"
-    path.write_text(RECIPE.format(model=folder).replace(HARDWARE, f"{hardware}\n{more}".rstrip()))
+    text = RECIPE.format(model=folder).replace(HARDWARE, f"{hardware}\n{more}".rstrip())
+    for key, value in changed.items():
+        text, n = re.subn(rf"(?m)^( *{key}:) .*$", lambda m, value=value: f"{m[1]} {value}", text)
+        assert n == 1, key
+    path.write_text(text)
     return recipe_file.load(path)
 
 
@@ -79,7 +86,8 @@ def judged(recipe: Any, view: View | None = None, decided: Decision = PROVEN, **
         "build_usd": D(0),
         "today": TODAY,
     }
-    found = economics.of(recipe, view, speed_table(view, ["api", "tuned"]), decided, **{**given, **more})
+    arms = dict.fromkeys(["api", "tuned", *(arm for arm, _ in view.answers)])
+    found = economics.of(recipe, view, speed_table(view, list(arms)), decided, **{**given, **more})
     json.dumps(economics.summary(found), default=str)
     return found
 
@@ -90,16 +98,22 @@ def test_the_bill_of_a_desk_by_hand(tmp_path: Path) -> None:
     triage = found["tasks"]["triage"]
     assert (triage["api_usd"], triage["self_hosted"]["usd"], triage["self_hosted"]["replicas"]) == (D(27), D(146), 2)
     assert triage["break_even"] == [{"low": 540_741, "high": triage["searched_to"], "open": True}]
-    assert found["dearer"] == ["triage"]
+    assert found["dearer"] == [
+        {"task": "triage", "arm": "tuned", "usd": D(146), "api_usd": D(27), "cheaper_from": 540_741}
+    ]
     (note,) = found["notes"]
     assert "the API costs 27.00 USD, self-hosting 146.00 USD on 2 replica(s): the API is cheaper" in note
     assert "no more from 540,741 on requests a month (searched up to 2,162,9" in note
     assert "Nobody's working time is counted" in note
     assert "even over the week" in note
+    assert "Over the intervals of capacity and API price self-hosting is cheaper with probability 0.00; fixed" in note
+    assert "fixed at the values given: hardware price, traffic." in note
     rows = {r["arm"]: r for r in found["rows"]}
     assert rows["api"]["usd_per_1k"] == D("0.27")
-    assert rows["tuned"]["usd_per_1k"] == pytest.approx(D("0.1") * 200 / 3600, rel=D("0.001"))
-    assert "an upper bound" in rows["tuned"]["basis"]
+    assert rows["tuned"]["usd_per_1k"] == D("1.46")  # of the month's bill
+    assert rows["tuned"]["usd_per_1k_at_full_use"] == pytest.approx(D("0.1") * 200 / 3600, rel=D("0.001"))
+    assert "the machine that ran the evaluation" in rows["tuned"]["basis"]
+    assert "an upper bound if that is laptop, else a guess" in rows["tuned"]["basis"]
     assert triage["chance"]["p_self_hosting_cheaper"] == 0
     assert set(triage["chance"]["varied"]) == {"capacity", "API price"}
     assert {b["assumption"] for b in triage["tornado"]} >= {
@@ -193,6 +207,54 @@ def test_what_is_not_known_is_not_nothing(tmp_path: Path) -> None:
     assert unmeasured["dearer"] == []
 
 
+def also(view: View, arm: str, like: str) -> View:
+    """The view with one more arm, whose answers are another's without their price."""
+    more = [replace(a, arm=arm, usd=None) for a in view.answers.values() if a.arm == like]
+    return View.of(view.items, [*view.answers.values(), *more], [])
+
+
+def test_an_api_arm_without_a_price_is_no_hardware_of_ours(tmp_path: Path) -> None:
+    others = {
+        "arms": "[tuned, api, other]",
+        "golden_prompts": "2\n  more_apis: {other: {base_url: 'https://models.example/v1', model: m}}",
+    }
+    view = also(answered(), "other", "api")
+    (row,) = [r for r in judged(recipe_with(tmp_path, **others), view)["rows"] if r["arm"] == "other"]
+    assert (row["usd_per_1k"], row["usd_per_month"]) == (None, None)
+    assert row["basis"] == "no price is known: set evaluation.more_apis.other.price_as"
+    # as the baseline its answers have the prices that the user gives
+    own = "  api_price: {rates: {input: 1, output: 5}, source: contract, date: 2026-11-10}"
+    found = judged(recipe_with(tmp_path, more=own, baseline="other", **others), view)
+    assert found["tasks"]["triage"]["api_usd"] == 200
+
+
+def test_an_untuned_arm_that_is_enough_has_its_own_bill_beside_the_api_s(tmp_path: Path) -> None:
+    enough = replace(PROVEN, verdict="untuned", kind="few-shot is enough")
+    view = also(answered(), "few_shot", "tuned")
+    slow = HARDWARE.replace("0.1,", "0.1, requests_per_second: 0.01,")
+    grows, never = (judged(recipe_with(tmp_path, h), view, enough, build_usd=D(6000)) for h in (HARDWARE, slow))
+    (bill,) = grows["dearer"]
+    assert bill == {"task": "triage", "arm": "few_shot", "usd": D(146), "api_usd": D(27), "cheaper_from": 540_741}
+    told = decide._advice("untuned", grows["dearer"])
+    assert "cheaper for triage (few_shot 146.00 USD a month, the API 27.00)" in told
+    assert told.endswith("or the traffic grows to 540,741 requests a month (triage).")
+    # at a hundredth of a request a second own hardware costs more than the API at any volume
+    assert decide._advice("untuned", never["dearer"]).endswith("unless the data must stay in the house.")
+    assert decide._advice("api", grows["dearer"]) == ""
+
+
+def test_training_is_paid_by_the_gpu_hour(tmp_path: Path) -> None:
+    hardware = HARDWARE.replace("0.1,", "0.1, gpus: 2,")
+    recipe = recipe_with(tmp_path, hardware).model_copy(update={"workdir": tmp_path / "run"})
+    assert economics.build_cost(recipe) == (None, None)
+    (tmp_path / "run" / "adapter").mkdir(parents=True)
+    speed = tmp_path / "run" / "adapter" / "speed.json"
+    speed.write_text(json.dumps({"seconds": 3600, "gpu_hours": 8.0}))
+    assert economics.build_cost(recipe) == (3600, D("0.4"))  # eight hours at half of what a replica of two costs
+    speed.write_text(json.dumps({"seconds": 3600, "tokens_per_second": 1}))
+    assert economics.build_cost(recipe) == (3600, D("0.05"))  # of an earlier version
+
+
 def test_no_traffic_costs_what_stands_there(tmp_path: Path) -> None:
     found = judged(recipe_with(tmp_path, more="  monthly_requests: 0"))["tasks"]["triage"]
     assert (found["api_usd"], found["self_hosted"]["usd"]) == (0, 146)
@@ -206,6 +268,8 @@ def test_no_traffic_costs_what_stands_there(tmp_path: Path) -> None:
         (verdicts(task="self_host", de="api", en="self_host"), 0, 0.75),
         (verdicts(task="self_host", de="undecided", en="undecided"), 0, 0.0),  # what is not proven stays where it is
         (verdicts(task="api", de="api", en="api"), 10, 0.25),  # what must not leave does not, whatever the verdict
+        (replace(PROVEN, verdict="undecided"), 0, 0.0),  # routing moves nothing then
+        (replace(PROVEN, verdict="api", kind="rejected by a gate"), 10, 0.25),
     ],
 )
 def test_hybrid_moves_what_is_proven_or_must_stay(
@@ -235,6 +299,8 @@ def test_old_prices_are_warned_about_and_announced_ones_told(tmp_path: Path) -> 
         (HARDWARE, "  traffic: {profile: [" + week("-1") + "]}", "hour 0 of the arrival profile is -1"),
         (HARDWARE, "  traffic: {profile: [" + week(".nan") + "]}", "profile"),
         (HARDWARE, "  traffic: {cached_share: 0.8, cache_write_share: 0.3}", "more than 1 together"),
+        (HARDWARE, "  traffic: {interval: [200000, 300000]}", "must hold monthly_requests, 100000, between its ends"),
+        (HARDWARE, "  traffic: {interval: [20000, 30000]}", "must hold monthly_requests, 100000, between its ends"),
         (HARDWARE, "  serving: {minimum_replicas: 0}", "minimum_replicas 0 needs autoscaling"),
         (HARDWARE, "  serving: {headroom: 0}", "headroom"),
         (HARDWARE, "  serving: {cold_start_minutes: 90}", "cold_start_minutes"),

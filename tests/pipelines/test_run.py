@@ -220,6 +220,12 @@ def test_mlflow_has_one_parent_and_a_child_per_stage_and_arm(finished: Workspace
         len(client.get_metric_history(train.info.run_id, "train/loss"))
         == finished.manifest("adapter")["facts"]["steps"]
     )
+    decided = by_name["decide"]
+    assert {
+        f"bill/triage/{k}" for k in ("candidate_usd_per_month", "baseline_usd_per_month", "break_even_requests")
+    } <= {*decided.data.metrics}
+    charts = {a.path for a in client.list_artifacts(decided.info.run_id, "charts")}
+    assert {"charts/quality-triage.svg", "charts/staircase-triage.svg", "charts/latency-draft_reply.svg"} <= charts
     # an arm that states nothing that can be looked up has no groundedness, and nothing is logged in its place
     keys = [
         {k for k in by_name[f"arm {a}"].data.metrics if not k.endswith("/grounded")}

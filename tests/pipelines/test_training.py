@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from data_prep.records import Row
+from pipelines import artifacts, recipe_file, stages, train
 from pipelines.recipe import Training
+from pipelines.training.clock import Clock
 from tests.conftest import CHATML, REPLIES, TOPICS, Workspace
 
 
@@ -145,6 +147,31 @@ def test_a_resumed_training_repeats_the_losses_to_the_last_digit(
     again = make(tiny_model, tokenizer, tmp_path / "cut", **settings)
     again.train(resume_from_checkpoint=str(kept[0]))
     assert losses(tmp_path / "cut") == undisturbed
+
+
+def test_what_a_killed_training_took_is_counted(tmp_path: Path) -> None:
+    at = 0.0
+    killed = Clock(tmp_path / "speed.json", now=lambda: at)
+    at = 30.0
+    killed.keep()
+    at = 34.0
+    killed.keep()  # a moment later: not written again
+    again = Clock(tmp_path / "speed.json", now=lambda: at)
+    at = 54.0
+    assert again.seconds == 50
+
+
+def test_a_resumed_training_goes_on_counting_and_processes_on_cpus_share_a_machine(copied: Workspace) -> None:
+    recipe = recipe_file.load(copied.recipe).model_copy(update={"workdir": copied.run_folder})
+    adapter = stages.folder(recipe, "train")
+    shutil.rmtree(adapter)
+    partial = artifacts.open_partial(adapter, train.inputs(recipe))
+    (partial / "speed.json").write_text(json.dumps({"seconds": 5000}))
+    done = copied.freehold("train", "desk.yaml")
+    assert done.returncode == 0, done.stderr[-2000:]
+    speed = json.loads((adapter / "speed.json").read_text())
+    assert 5000 < speed["seconds"] < 5600
+    assert speed["gpu_hours"] == pytest.approx(speed["seconds"] / 3600)
 
 
 def test_the_loss_falls_and_layers_can_be_chosen(tiny_model: Path, tokenizer: Any, tmp_path: Path) -> None:
