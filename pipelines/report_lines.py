@@ -193,7 +193,7 @@ def evaluated(folder: Path) -> list[str]:
                 and d["metric"] in ("label_accuracy", "macro_f1", "chrf")
                 and d["difference"] is not None
             ):
-                span = f"{d['low']:+.3f} to {d['high']:+.3f}" if d["low"] is not None else "no interval: one customer"
+                span = f"{d['low']:+.3f} to {d['high']:+.3f}" if d["low"] is not None else "no interval"
                 lines.append(
                     f"  {d['candidate']} - {d['other']}, {d['metric']}: {d['difference']:+.3f} (95%: {span}; {d['items']} items)"
                 )
@@ -210,7 +210,7 @@ def decided(folder: Path, decision: dict[str, Any]) -> list[str]:
     lines += [
         f"  {d['slice']}: {d['verdict']} ({d['kind']})" for d in decision["slices"] if d["slice"].startswith("task=")
     ]
-    said = {True: "passed", False: "FAILED", None: "could not measure"}
+    said = {True: "passed", False: "FAILED", None: "not shown"}
     lines += [f"  {g['name']}: {said[g['passed']]}. {g['sentence']}" for g in decision["audit"]]
     economics = _json(folder / "economics.json")
     for note in filter(None, [economics["advice"], *economics["notes"], *economics["warnings"]]):
