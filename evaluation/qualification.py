@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -114,7 +114,7 @@ def win_rate(judged: Sequence[Judgement], labels: Labels | None) -> dict[str, An
         "measured": len(measured),
         "not_measured": dict(sorted(Counter(r for j in judged if j.score is None for r in j.reasons).items())),
         "same_text": sum("same_text" in j.reasons for j in judged),
-        "raw": asdict(clustered_mean(scores, groups)) if scores else None,
+        "raw": asdict(clustered_mean(scores, groups, within_unit=True)) if scores else None,
         "length_controlled": asdict(controlled) if controlled else None,
         "corrected": asdict(fixed) if fixed else None,
         "labels": sum(j.item in labels.values for j in judged) if labels else 0,
@@ -249,7 +249,13 @@ def _weighed(judged: Sequence[Judgement], labels: Labels, value: Any, confidence
     if not of_stratum:
         return None
     both = [*same, *drawn]
-    return clustered_mean([influence[j.item] for j in both], [j.group for j in both], confidence=confidence)
+    e = clustered_mean([influence[j.item] for j in both], [j.group for j in both], confidence=confidence)
+    if e.clusters > 1 and e.low is None:
+        # no label differs from the judge by another amount than the rest: as many more might as that does not exclude, by 1 at most
+        customers = len({j.group for j in drawn if j.item in labels.values})
+        reach = exact_interval(0, customers, confidence=confidence)[1]
+        e = replace(e, low=e.mean - reach, high=e.mean + reach)
+    return e
 
 
 def _or_tie(j: Judgement) -> float:
@@ -309,7 +315,7 @@ def swap(pairs: Sequence[Judgement], bounds: Bounds) -> Test:
     if not asked:
         return _open("swap", required, 0, "no item was judged in both orders")
     same, groups = [float(bool(j.consistent)) for j in asked], [j.group for j in asked]
-    e = clustered_mean(same, groups, confidence=CONFIDENCE)
+    e = clustered_mean(same, groups, confidence=CONFIDENCE, within_unit=True)
     passed = e.low is not None and e.low >= bounds.min_consistency
     return _test("swap", e.mean, e.low, e.high, required, len(asked), passed, "share")
 

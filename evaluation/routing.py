@@ -54,7 +54,7 @@ def upper_bound(errors: Sequence[bool], groups: Sequence[str], *, delta: float) 
     """Upper confidence bound of an error rate: Clopper-Pearson, and the cluster-robust t bound where that is higher."""
     n, k = len(errors), sum(errors)
     exact = float(stats.beta.ppf(1 - delta, k + 1, n - k)) if k < n else 1.0
-    e = clustered_mean([float(x) for x in errors], groups, confidence=1 - 2 * delta)
+    e = clustered_mean([float(x) for x in errors], groups, confidence=1 - 2 * delta, within_unit=True)
     return max(exact, e.high) if e.high is not None else 1.0
 
 

@@ -67,19 +67,22 @@ class Estimate:
         return self.items / self.design_effect if self.design_effect else None
 
 
-def clustered_mean(values: Sequence[float], groups: Sequence[str], *, confidence: float = 0.95) -> Estimate:
+def clustered_mean(
+    values: Sequence[float], groups: Sequence[str], *, confidence: float = 0.95, within_unit: bool = False
+) -> Estimate:
     """Mean of the values with a cluster-robust t interval. Raises ValueError without values and where one is not finite.
 
-    Where all are 0, or all are 1, the interval is Clopper and Pearson's over clusters; where all are alike otherwise there is none.
+    Where all are alike there is no interval, but of values that lie between 0 and 1 (within_unit) all 0 or all 1: there it is Clopper
+    and Pearson's over clusters.
     """
     x = finite(values)
     mean, n = float(x.mean()), int(x.size)
     codes, clusters = clusters_of(groups)
     if clusters < 2:
         return Estimate(mean, None, None, None, n, clusters)
-    if x.min() == x.max():  # nothing varies: of shares it is known what that excludes, of other means nothing
-        share = round(mean) * clusters if mean in (0, 1) else None
-        low, high = exact_interval(share, clusters, confidence=confidence) if share is not None else (None, None)
+    if x.min() == x.max():  # nothing varies
+        at_an_end = within_unit and mean in (0, 1)
+        low, high = exact_interval(mean * clusters, clusters, confidence=confidence) if at_an_end else (None, None)
         return Estimate(mean, low, high, 0.0, n, clusters)
     sums = np.bincount(codes, weights=x - mean)
     se = math.sqrt(clusters / (clusters - 1) * float(sums @ sums)) / n

@@ -155,12 +155,19 @@ def arm_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
                     "failed": len(got) - len(measured),
                 }
                 if measured:
-                    e = clustered_mean([v for v, _ in measured], [g for _, g in measured])
+                    values, groups = zip(*measured, strict=True)
+                    e = clustered_mean(values, groups, within_unit=_is_within_unit(metric))
                     row |= {"mean": e.mean, "low": e.low, "high": e.high}
                 rows.append({"mean": None, "low": None, "high": None, **row})
             for metric in aggregate_metrics(items[0]):
                 rows.append(_aggregate_row(view, name, items, arm, metric))
     return rows
+
+
+def _is_within_unit(metric: str) -> bool:
+    """Whether every score lies between 0 and 1."""
+    module = _module(metric)
+    return module.BETTER != "neither" and {module.PERFECT[2], module.WORTHLESS[2]} == {0, 1}
 
 
 def _judged(view: View, items: Sequence[Item], arm: str) -> list[Judged]:

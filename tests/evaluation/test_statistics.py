@@ -332,13 +332,14 @@ def test_a_degenerate_bootstrap_falls_back_to_percentiles_or_to_nothing() -> Non
 
 
 def test_where_nothing_varies_a_share_has_its_exact_interval_over_customers_and_another_mean_has_none() -> None:
-    one = clustered_mean([1.0] * 60, [str(n // 2) for n in range(60)])
+    one = clustered_mean([1.0] * 60, [str(n // 2) for n in range(60)], within_unit=True)
     exact = stats.binomtest(30, 30).proportion_ci(0.95, method="exact")
     assert (one.mean, one.low, one.high) == pytest.approx((1.0, exact.low, 1.0))
-    none = clustered_mean([0.0] * 30, alone(30), confidence=0.9)
+    none = clustered_mean([0.0] * 30, alone(30), confidence=0.9, within_unit=True)
     assert (none.low, none.high) == pytest.approx((0.0, 1 - 0.05 ** (1 / 30)))
-    tied = clustered_mean([0.3] * 30, alone(30))
-    assert (tied.mean, tied.low, tied.high) == (pytest.approx(0.3), None, None)
+    for alike, within_unit in ((0.3, True), (0.0, False), (1.0, False)):  # a difference of 0 throughout is no share
+        tied = clustered_mean([alike] * 30, alone(30), within_unit=within_unit)
+        assert (tied.mean, tied.low, tied.high) == (pytest.approx(alike), None, None)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
