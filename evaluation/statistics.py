@@ -72,8 +72,8 @@ def clustered_mean(
 ) -> Estimate:
     """Mean of the values with a cluster-robust t interval. Raises ValueError without values and where one is not finite.
 
-    Where all are alike there is no interval, but of values that lie between 0 and 1 (within_unit) all 0 or all 1: there it is Clopper
-    and Pearson's over clusters.
+    within_unit: the values lie between 0 and 1, and so does the interval. Where all values are alike there is none, but of such
+    values all 0 or all 1: there it is Clopper and Pearson's over clusters.
     """
     x = finite(values)
     mean, n = float(x.mean()), int(x.size)
@@ -88,7 +88,10 @@ def clustered_mean(
     se = math.sqrt(clusters / (clusters - 1) * float(sums @ sums)) / n
     simple = float(x.var(ddof=1)) / n
     reach = float(special.stdtrit(clusters - 1, 0.5 + confidence / 2)) * se
-    return Estimate(mean, mean - reach, mean + reach, se, n, clusters, se * se / simple if simple > 0 else None)
+    low, high = mean - reach, mean + reach
+    if within_unit:
+        low, high = max(0.0, low), min(1.0, high)
+    return Estimate(mean, low, high, se, n, clusters, se * se / simple if simple > 0 else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,6 +337,9 @@ def test_where_nothing_varies_a_share_has_its_exact_interval_over_customers_and_
     assert (one.mean, one.low, one.high) == pytest.approx((1.0, exact.low, 1.0))
     none = clustered_mean([0.0] * 30, alone(30), confidence=0.9, within_unit=True)
     assert (none.low, none.high) == pytest.approx((0.0, 1 - 0.05 ** (1 / 30)))
+    few = clustered_mean([1.0, 0.0, 0.0, 0.0], alone(4), within_unit=True)
+    assert few.low == 0.0
+    assert few.high == clustered_mean([1.0, 0.0, 0.0, 0.0], alone(4)).high or few.high == 1.0
     for alike, within_unit in ((0.3, True), (0.0, False), (1.0, False)):  # a difference of 0 throughout is no share
         tied = clustered_mean([alike] * 30, alone(30), within_unit=within_unit)
         assert (tied.mean, tied.low, tied.high) == (pytest.approx(alike), None, None)
