@@ -11,7 +11,7 @@ from data_prep.records import UserError
 from pipelines import audit, prepare, recipe_file, stages, train
 from tests.conftest import Workspace
 
-CANARIES = "privacy: {canaries: {number: 5, repetitions: [2]}}\n"
+CANARIES = "privacy: {canaries: {number: 6, repetitions: [2]}}\n"
 
 
 def test_a_runs_gates_are_in_the_decision_and_on_the_page(finished: Workspace) -> None:
@@ -30,7 +30,7 @@ def test_a_model_with_canaries_is_marked_and_never_promoted_not_even_with_a_reas
     trained = copied.freehold("train", "desk.yaml")
     assert trained.returncode == 0, trained.stderr[-2000:]
     assert copied.manifest("dataset")["content_sha256"] == dataset
-    assert copied.manifest("adapter")["facts"]["canaries"] == {"number": 5, "repetitions": [2]}
+    assert copied.manifest("adapter")["facts"]["canaries"] == {"number": 6, "repetitions": [2]}
     assert "Never serve it" in (copied.run_folder / "adapter" / "README.md").read_text()
     refused = copied.freehold("promote", "desk.yaml", "--override", "I want to see it live")
     assert refused.returncode == 4
@@ -46,7 +46,7 @@ def test_canaries_change_what_is_trained_and_not_the_dataset(copied: Workspace) 
     before, after = before.model_copy(update=at), after.model_copy(update=at)
     assert prepare.inputs(before) == prepare.inputs(after)
     assert train.inputs(before) != train.inputs(after)
-    assert len(audit.canaries_of(after)) == 10
+    assert len(audit.canaries_of(after)) == 12
     assert audit.canaries_of(before) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -106,8 +107,8 @@ def test_the_bill_of_a_desk_by_hand(tmp_path: Path) -> None:
     assert "no more from 540,741 on requests a month (searched up to 2,162,9" in note
     assert "Nobody's working time is counted" in note
     assert "even over the week" in note
-    assert "Over the intervals of capacity and API price self-hosting is cheaper with probability 0.00; fixed" in note
-    assert "fixed at the values given: hardware price, traffic." in note
+    assert "Over the intervals of capacity self-hosting is cheaper with probability 0.00; fixed" in note
+    assert "fixed at the values given: hardware price, traffic, API output tokens or their price, API input" in note
     rows = {r["arm"]: r for r in found["rows"]}
     assert rows["api"]["usd_per_1k"] == D("0.27")
     assert rows["tuned"]["usd_per_1k"] == D("1.46")  # of the month's bill
@@ -115,7 +116,12 @@ def test_the_bill_of_a_desk_by_hand(tmp_path: Path) -> None:
     assert "the machine that ran the evaluation" in rows["tuned"]["basis"]
     assert "an upper bound if that is laptop, else a guess" in rows["tuned"]["basis"]
     assert triage["chance"]["p_self_hosting_cheaper"] == 0
-    assert set(triage["chance"]["varied"]) == {"capacity", "API price"}
+    assert set(triage["chance"]["varied"]) == {"capacity"}, "every request costs the same"
+    prices = (PAID if n % 2 else 2 * PAID for n in itertools.count())
+    dearer = [replace(a, usd=next(prices)) if a.arm == "api" else a for a in answered().answers.values()]
+    note = judged(recipe_with(tmp_path), View.of(answered().items, dearer, []))["notes"][0]
+    assert "Over the intervals of capacity and API price self-hosting is cheaper with probability 0.00; fixed" in note
+    assert "fixed at the values given: hardware price, traffic." in note
     assert {b["assumption"] for b in triage["tornado"]} >= {
         "traffic",
         "hardware price",
@@ -142,7 +148,7 @@ def test_every_setting_reaches_the_bill(tmp_path: Path) -> None:
     assert float(bill["fallback_usd"]) == pytest.approx(20 + 27)
     assert triage["api_usd"] == 290
     assert triage["basis"] == "capacity from the recipe"
-    assert set(triage["chance"]["varied"]) == {"traffic", "hardware price", "API price"}
+    assert set(triage["chance"]["varied"]) == {"traffic", "hardware price"}
 
 
 def test_bought_hardware_has_an_hourly_price(tmp_path: Path) -> None:
