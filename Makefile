@@ -34,8 +34,9 @@ types: install
 layers: install
 	$(BIN)/lint-imports
 
+# two workers of one thread each: threads of tiny models wait for each other
 unit: install
-	$(BIN)/python -m pytest -m "not slow and not serving and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not serving and not gpu"
 
 # what checks pages for accessibility; it needs npm, and the pages need chromium
 test-slow: install $(AXE)

@@ -557,12 +557,13 @@ def arm_metrics(
                 row["prompt_tokens"],
                 row["completion_tokens"],
             )
-            # what own hardware costs with its idle hours is the decision's bill: no price to compare an API's with
-            if row["usd_per_request"] is not None:
-                found[f"cost/{row['task']}/usd_per_1k"] = float(1000 * Decimal(row["usd_per_request"]))
-            else:
-                price = usd_per_1k_at_full_use(capacity_of(row["busy_ms"]), usd_per_hour=usd_per_hour)
-                found[f"cost/{row['task']}/usd_per_1k_at_full_use"] = float(price) if price is not None else None
+            # own hardware costs more with its idle hours: that is the decision's bill
+            price = (
+                usd_per_1k_at_full_use(capacity_of(row["busy_ms"]), usd_per_hour=usd_per_hour)
+                if row["usd_per_request"] is None
+                else 1000 * Decimal(row["usd_per_request"])
+            )
+            found[f"cost/{row['task']}/usd_per_1k_at_full_use"] = float(price) if price is not None else None
     return found
 
 
