@@ -252,9 +252,9 @@ def _reading(
     assert test.p_inferior is not None
     told = f"{name}: {metric} {means[0]:.3f} against {means[1]:.3f}, "
     if test.margin is None:
-        told += f"ratio {test.ratio:.3f} ({_bounds(test.low, test.high)}), required {ratio}"
+        told += f"ratio {test.ratio:.3f} ({bounds(test.low, test.high)}), required {ratio}"
     else:
-        told += f"difference {test.difference:+.3f} ({_bounds(test.difference_low, test.difference_high)}), allowed {-test.margin}"
+        told += f"difference {test.difference:+.3f} ({bounds(test.difference_low, test.difference_high)}), allowed {-test.margin}"
     if test.p_non_inferior < test.alpha:
         better = test.difference_low is not None and test.difference_low > 0
         return "self_host", "better" if better else "non-inferior", told + "."
@@ -268,7 +268,8 @@ def _reading(
     return "undecided", "undecided", f"{told}; {more}."
 
 
-def _bounds(low: float | None, high: float | None) -> str:
+def bounds(low: float | None, high: float | None) -> str:
+    """An interval of the gate in words; an end that is not there is infinite."""
     if low is None and high is None:
         return "unbounded"
     return f"{'-∞' if low is None else f'{low:.3f}'} to {'∞' if high is None else f'{high:.3f}'}"

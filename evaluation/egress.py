@@ -34,7 +34,7 @@ from data_prep.pii import core
 from data_prep.pii._numbers import luhn
 from data_prep.records import ChatMessage, Sensitivity, UserError
 from evaluation.offline import is_loopback
-from evaluation.results import Item, open_locked, read_lines, replaced
+from evaluation.results import open_locked, read_lines, replaced
 
 # Kinds whose surrogates redaction makes so that they are told from somebody's: these can block.
 TELLABLE_KINDS = ("secret", "card", "iban", "ssn", "email", "phone", "ip", "mac")
@@ -87,10 +87,10 @@ class Policy:
         """May what is of this class leave: a row, a worked example, a passage? Unknown classes stay."""
         return sensitivity != "local_only" and sensitivity in self.sensitivity
 
-    def reason_to_keep_back(self, item: Item, kinds: Mapping[str, int]) -> str | None:
+    def reason_to_keep_back(self, sensitivity: str, kinds: Mapping[str, int]) -> str | None:
         """Why this row must not leave, as the error of its answer; None where it may."""
-        if not self.lets_out(item.sensitivity):
-            return f"{item.sensitivity}_not_sent"
+        if not self.lets_out(sensitivity):
+            return f"{sensitivity}_not_sent"
         found = sorted(k for k in kinds if k in self.blocked_kinds)
         return f"pii_not_sent: {', '.join(found)}" if found else None
 

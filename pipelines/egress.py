@@ -90,7 +90,7 @@ def known(
         answer = answers.get(item.id)
         if answer is None or is_lost(answer.error):
             continue
-        if item.id not in kept or replay or rules.reason_to_keep_back(item, kinds_in(prompt)) is not None:
+        if item.id not in kept or replay or rules.reason_to_keep_back(item.sensitivity, kinds_in(prompt)) is not None:
             found.add(item.id)
     return found
 
@@ -182,7 +182,7 @@ def plan(
         if item.id in known:
             continue
         found = kinds_in(prompt)
-        reason = rules.reason_to_keep_back(item, found)
+        reason = rules.reason_to_keep_back(item.sensitivity, found)
         if reason is not None:
             kept_back[reason.partition(":")[0]] += 1
             continue

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,11 @@ class _Session:
         self._base: Base | None = None
         (out / "raw").mkdir(exist_ok=True)
 
+    @cached_property
+    def _inputs(self) -> dict[str, str]:
+        """The stage's, read once: what they are hashes of does not change while it runs."""
+        return inputs(self.recipe)
+
     def base(self) -> Base:
         from pipelines.training import base
 
@@ -202,10 +208,10 @@ class _Session:
                     self._answer(arm, asked, known, file, update)
         finally:
             file.close()
-        api = self.recipe.evaluation.endpoint(arm)
-        if api is not None and not any(r.get("purpose") == self._purpose(arm) for r in self.receipts):
+        api, purpose = self.recipe.evaluation.endpoint(arm), self._purpose(arm)
+        if api is not None and not any(r.get("purpose") == purpose for r in self.receipts):
             with egress.guard(self.recipe, self.how) as guard:  # an earlier command asked, and did not end
-                self.receipts.append({**guard.about(self._purpose(arm)).receipt(), "stand_in": api.is_stand_in})
+                self.receipts.append({**guard.about(purpose).receipt(), "stand_in": api.is_stand_in})
 
     def _same_elsewhere(self, arm: str, asked: Asked) -> Iterator[Answer]:
         """What the same weights said in an arm before this one, task by task where they were asked exactly the same.
@@ -403,11 +409,11 @@ class _Session:
 
     def _key(self, arm: str, asked: Asked) -> str:
         """What an arm's answers depend on: answers with the same key can be used again."""
-        return artifacts.digest([*self._whom(arm), [(i.id, p) for i, p in asked]])
+        return artifacts.digest([*self._answering(arm), [(i.id, p) for i, p in asked]])
 
-    def _whom(self, arm: str) -> list[Any]:
+    def _answering(self, arm: str) -> list[Any]:
         """The model that answers, and how it is asked."""
-        settings, chosen = self.recipe.evaluation, inputs(self.recipe)
+        settings, chosen = self.recipe.evaluation, self._inputs
         who: Any = [
             chosen["base"],
             self.recipe.training.precision,
@@ -423,7 +429,7 @@ class _Session:
 
     def _questions(self, arm: str, asked: Asked) -> dict[str, str]:
         """Item → what its answer depends on, the other items aside."""
-        whom = self._whom(arm)
+        whom = self._answering(arm)
         return {i.id: artifacts.digest([whom, i.choices, p]) for i, p in asked}
 
     def _stored(self, arm: str, asked: Asked) -> list[Answer]:
@@ -438,8 +444,8 @@ class _Session:
         if self.recipe.evaluation.endpoint(arm) is None:
             return of_report if is_same else []
         if manifest is not None:
-            receipts = json.loads((last / "egress.json").read_text())
-            self.receipts += [r for r in receipts if r.get("purpose") == self._purpose(arm)]
+            receipts, purpose = json.loads((last / "egress.json").read_text()), self._purpose(arm)
+            self.receipts += [r for r in receipts if r.get("purpose") == purpose]
         questions = self._questions(arm, asked)
         paid = [a for path in self._file(arm).parent.glob(f"{arm}-*.jsonl") for a in read_answers(path) if a.arm == arm]
         bought = [a for a in (*of_report, *paid) if a.question and questions.get(a.item) == a.question]
@@ -447,7 +453,7 @@ class _Session:
 
     def _purpose(self, arm: str) -> str:
         """Under what the guard's ledger holds an arm's requests, whatever the test set was."""
-        return f"{arm} {artifacts.digest(self._whom(arm))[:12]}"
+        return f"{arm} {artifacts.digest(self._answering(arm))[:12]}"
 
     def _priced(self, arm: str, api: Api, stored: list[Answer]) -> list[Answer]:
         """Stored answers under the recipe's prices: another list prices them anew, and nobody is asked."""
@@ -490,7 +496,7 @@ class _Session:
         manifest = artifacts.read_manifest(last)
         same = {k: v for k, v in manifest.inputs.items() if k != "settings"} if manifest else None
         known: dict[str, golden.Golden] = {}
-        if same is not None and same == {k: v for k, v in inputs(self.recipe).items() if k != "settings"}:
+        if same is not None and same == {k: v for k, v in self._inputs.items() if k != "settings"}:
             known = {g.item: g for g in golden.load(last / "golden.jsonl")}
         missing = [i for i in chosen if i.id not in known]
         if missing and self.how.replay:

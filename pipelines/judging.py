@@ -142,7 +142,7 @@ class _Asking:
 
     @property
     def is_local(self) -> bool:
-        return self.chosen.base_url is None or egress.is_here(self.chosen.base_url)
+        return not is_elsewhere(self.recipe)
 
     def ask(self, asked: egress.Asked) -> dict[str, Answer]:
         """Replies by blind id. Raises ApiError where the judge refuses us, is down, or its budget is spent."""

@@ -119,7 +119,7 @@ def _mixes(
         if settings.tasks and item.task not in settings.tasks:
             continue
         kinds = kinds_in(prompt)
-        reason = None if _is_here(server) else rules.reason_to_keep_back(item, kinds)
+        reason = None if _is_here(server) else rules.reason_to_keep_back(item.sensitivity, kinds)
         answer = answers.get((server.arm, item.id))
         if reason is not None:
             kept_back[item.id] = reason
@@ -151,7 +151,7 @@ def _key(settings: Load, server: LoadServer, mix: list[Question], seed: int) -> 
 def _plan(recipe: Recipe, settings: Load, server: LoadServer, asked: egress.Asked) -> egress.Plan:
     """What a server would be sent at most by these items' load."""
     rules = egress.policy(recipe)
-    sent = Counter(i.task for i, p in asked if rules.reason_to_keep_back(i, kinds_in(p)) is None)
+    sent = Counter(i.task for i, p in asked if rules.reason_to_keep_back(i.sensitivity, kinds_in(p)) is None)
     most = load.most_requests(_load_plan(settings, recipe.seed), timeout_s=server.timeout_s)
     made = egress.plan(
         recipe, who(server), _url(server), server.model or "", asked, set(), _prices(server),

@@ -181,7 +181,7 @@ class Caller:
         """The items that the policy lets out, with the personal data found in them; for the others `keep` gets the reason."""
         for item, prompt in left:
             kinds = kinds_in(prompt)
-            reason = self.guard.policy.reason_to_keep_back(item, kinds)
+            reason = self.guard.policy.reason_to_keep_back(item.sensitivity, kinds)
             if reason is None:
                 yield item, prompt, kinds
             else:
@@ -217,8 +217,7 @@ class Caller:
                     except Exception as e:
                         failure = failure or e
                         self.stopped.set()
-        for refused in self._refused:
-            keep(refused)
+        self._keep_refused(keep)
         if failure is not None or self.failure is not None:
             raise failure or self.failure or AssertionError
 
@@ -266,10 +265,13 @@ class Caller:
                 raise ApiError(f"{self.endpoint.base_url} refused {which}, {made.error}")
             return
         self._has_answered = True
+        self._keep_refused(keep)
+        keep(made)
+
+    def _keep_refused(self, keep: Callable[[Answer], None]) -> None:
         for refused in self._refused:
             keep(refused)
         self._refused.clear()
-        keep(made)
 
     def _stop(self, why: ApiError) -> None:
         with self._lock:

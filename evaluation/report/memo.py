@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.break_even import in_words
-from evaluation.decision import Decision, SliceDecision
+from evaluation.decision import Decision, SliceDecision, bounds
 from evaluation.report.formats import milliseconds, number, usd
 
 Rows = Sequence[Mapping[str, Any]]
@@ -82,14 +82,8 @@ def comparison(s: SliceDecision) -> list[str]:
     if t is None or (t.margin is None and t.ratio is None):
         return []
     if t.margin is None:
-        return [number(t.ratio), _span(t.low, t.high)]
-    return [f"{t.difference:+.3f}", _span(t.difference_low, t.difference_high), f"allowed {-t.margin:g}"]
-
-
-def _span(low: float | None, high: float | None) -> str:
-    if low is None and high is None:
-        return "unbounded"
-    return f"{'-∞' if low is None else number(low)} to {'∞' if high is None else number(high)}"
+        return [number(t.ratio), bounds(t.low, t.high)]
+    return [f"{t.difference:+.3f}", bounds(t.difference_low, t.difference_high), f"allowed {-t.margin:g}"]
 
 
 def leaves(routing: Mapping[str, Any]) -> str:

@@ -63,7 +63,7 @@ def choose(items: Sequence[Item], policy: Policy, *, number: int, seed: int) -> 
 
 def may_leave(prompt: Sequence[ChatMessage], sensitivity: str, policy: Policy) -> bool:
     """May a replica on another machine be asked this?"""
-    return policy.lets_out(sensitivity) and not set(policy.blocked_kinds) & set(kinds_in(prompt))
+    return policy.reason_to_keep_back(sensitivity, kinds_in(prompt)) is None
 
 
 def record(model: LocalModel, chosen: Sequence[Item]) -> list[Golden]:
