@@ -280,6 +280,12 @@ def spent_in(ledger: list[dict[str, Any]], *, presumed: bool | None = None) -> D
     return sum(chosen, Decimal(0)) + (Decimal(0) if presumed is False else sum(left, Decimal(0)))
 
 
+def dearest_in(ledger: list[dict[str, Any]]) -> Decimal:
+    """What one call counts as at most: the server's price, or its worst case where the end is unknown."""
+    ends = [Decimal(line["usd"]) for line in ledger if "usd" in line]
+    return max([*ends, *(Decimal(line["reserved_usd"]) for line in ledger if "purpose" in line)])
+
+
 def bench(number: int, kills: int, seed: int = 5) -> dict[str, Any]:
     """Kill the client at even distances, let a tight budget stop it, raise the budget, and count."""
     began = time.perf_counter()
@@ -293,7 +299,8 @@ def bench(number: int, kills: int, seed: int = 5) -> dict[str, Any]:
             over_ledger.append(server.usd - spent_in(ledger_of(folder)))
         tight = spent_in(ledger_of(folder)) + number * Decimal("0.000002")
         codes = [ended(folder, server.url, number, tight)]
-        over_tight = spent_in(ledger_of(folder)) - tight
+        over_tight, most_a_call = spent_in(ledger_of(folder)) - tight, dearest_in(ledger_of(folder))
+        billed_over_tight = server.usd - tight
         over_ledger.append(server.usd - spent_in(ledger_of(folder)))
         codes.append(ended(folder, server.url, number, Decimal(100)))
         over_ledger.append(server.usd - spent_in(ledger_of(folder)))
@@ -326,6 +333,8 @@ def bench(number: int, kills: int, seed: int = 5) -> dict[str, Any]:
             "exit_codes": codes,  # 2: the budget; 0: done
             "tight_budget_usd": str(tight),
             "most_over_the_tight_budget_usd": str(over_tight),
+            "dearest_call_in_the_ledger_usd": str(most_a_call),
+            "billed_over_the_tight_budget_usd": str(billed_over_tight),
             "dearest_request_usd": str(server.dearest),
             "billed_by_the_server_usd": str(server.usd),
             "in_the_ledger_usd": str(spent_in(ledger)),
