@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -189,6 +189,7 @@ class Capacity:
 
     above: the lowest rate that was seen to miss it; None: none was found.
     reason: what ended the search early; None: the two rates are as close as was asked for.
+    hopeless: single requests on the idle server miss the level already, or those at a thousandth of the rate they would allow.
     """
 
     requests_per_second: float | None
@@ -196,6 +197,12 @@ class Capacity:
     reason: str | None
     runs: tuple[Run, ...]
     levels: tuple[Level, ...]
+    hopeless: bool = False
+
+    @property
+    def keeps_level(self) -> bool | None:
+        """Is there a rate that keeps it; None: that is not known."""
+        return True if self.requests_per_second is not None else (False if self.hopeless else None)
 
 
 Measure = Callable[[float, int], Run]
@@ -259,7 +266,7 @@ def search(
         low, high = (rate, high) if outcome == "kept" else (low, rate)
         if low is None and rate < first_rate / 1000:
             hunt.reason = f"even at {rate:.3g} requests a second the service level is missed"
-            return hunt.result(None, high)
+            return replace(hunt.result(None, high), hopeless=True)
         rate = rate * 2 if outcome == "kept" else rate / 2
     while high / low > 1 + precision:
         middle = math.sqrt(low * high)

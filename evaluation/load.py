@@ -40,7 +40,7 @@ from data_prep.records import ChatMessage, UserError
 from evaluation import latency
 from evaluation.egress import STOPPED, Batch, BudgetError, Guard
 from evaluation.latency import Capacity, Run, Slo, Timing
-from evaluation.prices import PriceError, PriceList
+from evaluation.prices import Book, PriceError
 from evaluation.providers.openai_compatible import TOKENS_A_MESSAGE, as_usage, read_usage
 from evaluation.transport import TAG, BatchClient
 
@@ -72,7 +72,7 @@ class Server:
     pin_lengths: bool = False
     guard: Guard = field(default_factory=Guard, compare=False, repr=False)
     purpose: str = "load test"
-    prices: PriceList | None = None
+    prices: Book | None = None
 
     def usd(self, usage: dict[str, Any]) -> Decimal | None:
         """The price of a call; None where it has none."""
@@ -504,7 +504,7 @@ def capacity(
     idle = alone(server, mix, number=IDLE_REQUESTS, seed=plan.seed)
     reason = _too_slow_alone(idle, slo)
     if reason is not None:
-        return Capacity(None, None, reason, (), ()), idle
+        return Capacity(None, None, reason, (), (), hopeless=True), idle
     rest = _Rest(server, mix)
 
     def one(rate: float, repeat: int) -> Run:
@@ -558,6 +558,7 @@ def record(found: Capacity, idle: Sequence[Timing], slo: Slo, plan: Plan, mix: S
         "requests_per_second": found.requests_per_second,
         "above": found.above,
         "reason": found.reason,
+        "keeps_level": found.keeps_level,
         "slo_p95_ms": slo.bounds(),
         "seconds": plan.seconds,
         "warm_up_s": plan.warm_up_s,

@@ -23,7 +23,7 @@ VERIFIED = re.compile(r"(?:verified|checked|updated|as of)\D{0,24}(20\d\d-[01]\d
 
 
 class PriceError(UserError):
-    """No list price is known for the model the recipe names."""
+    """No price is known for the model the recipe names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,10 @@ class Rates:
     cached: Decimal | None = None
     cache_write: Decimal | None = None
 
+    def __str__(self) -> str:
+        named = {"in": self.input, "out": self.output, "cached": self.cached, "written to the cache": self.cache_write}
+        return ", ".join(f"{rate} {name}" for name, rate in named.items() if rate is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class OwnPrices:
@@ -71,6 +75,15 @@ class OwnPrices:
     batch_factor: Decimal = Decimal("0.5")
     long: Rates | None = None
     long_above: int = 0
+    batch: bool = False  # what `usd` tells is a batch's price
+
+    @property
+    def is_known(self) -> bool:
+        return True
+
+    def usd(self, usage: Any) -> Decimal:
+        """Price of one request from its usage (OpenAI's chat completion shape)."""
+        return self.price(_asked(usage), batch=self.batch).usd
 
     def price(self, tokens: Tokens, *, batch: bool = False) -> Price:
         """[(T_in − T_cached − T_cw)·p_in + T_cached·p_cached + T_cw·p_cw + T_out·p_out]/10⁶."""
@@ -84,7 +97,24 @@ class OwnPrices:
 
     def describe(self) -> dict[str, str | None]:
         when = self.date.isoformat()
-        return {"provider": "your prices", "model": None, "as_of": when, "verified": when, "source": self.source}
+        rates = f"{self.rates} USD a million tokens"
+        if self.long is not None:
+            rates += f", {self.long} above {self.long_above} prompt tokens"
+        return {
+            "provider": "your prices",
+            "model": None,
+            "as_of": when,
+            "verified": when,
+            "source": self.source,
+            "rates": f"{rates}, in a batch × {self.batch_factor}",
+            **({"processing": "batch"} if self.batch else {}),
+        }
+
+
+def _asked(usage: Any) -> Tokens:
+    details = getattr(usage, "prompt_tokens_details", None)
+    cached, written = (getattr(details, f"{n}_tokens", None) or 0 for n in ("cached", "cache_write"))
+    return Tokens(usage.prompt_tokens, usage.completion_tokens, cached, written)
 
 
 def _or(rate: Decimal | None, otherwise: Decimal) -> Decimal:
@@ -100,11 +130,13 @@ class PriceList:
     at: datetime
     batch: bool = False
 
+    @property
+    def is_known(self) -> bool:
+        return self.provider is not None
+
     def usd(self, usage: Any) -> Decimal | None:
         """Price of one request from its usage (OpenAI's chat completion shape); None where nothing is priced."""
-        details = getattr(usage, "prompt_tokens_details", None)
-        cached, written = (getattr(details, f"{n}_tokens", None) or 0 for n in ("cached", "cache_write"))
-        found = self.price(Tokens(usage.prompt_tokens, usage.completion_tokens, cached, written), batch=self.batch)
+        found = self.price(_asked(usage), batch=self.batch)
         return None if found is None else found.usd
 
     def price(self, tokens: Tokens, *, batch: bool = False) -> Price | None:
@@ -132,7 +164,7 @@ class PriceList:
     def _unknown(self, what: str) -> PriceError:
         return PriceError(
             f"evaluation.api.price_as: genai-prices {version()} {what}."
-            " Correct the ids, or leave price_as out and the arm is not priced; decision.api_price takes your own prices."
+            " Correct the ids, or set your own prices: `price` beside price_as, instead of it."
         )
 
     def verified(self) -> date | None:
@@ -170,6 +202,7 @@ class PriceList:
         }
 
 
+Book = PriceList | OwnPrices
 SHORT_PROMPT = 1000  # tokens that ask for a rate without reaching a long-prompt tier
 
 
@@ -202,7 +235,7 @@ def price_list(
 
 
 def mean_price(
-    book: PriceList | OwnPrices,
+    book: Book,
     requests: Sequence[Tokens],
     *,
     cached_share: float | None = None,

@@ -36,11 +36,12 @@ def inputs(recipe: Recipe) -> dict[str, str]:
         for of, m in (("report", report), ("adapter", trained))
         for name in m.timed
     }
-    gates = recipe.decision.model_dump(mode="json")
+    gates, apis = recipe.decision.model_dump(mode="json"), map(recipe.evaluation.endpoint, recipe.evaluation.arms)
+    own = [api.price.model_dump(mode="json") for api in apis if api is not None and api.price is not None]
     return {
         "report": report.content_sha256,
         "timings": artifacts.digest(timed),
-        "gates": artifacts.digest(gates),
+        "gates": artifacts.digest([gates, *own]),
         "review": review.digest(recipe),
         # a decision belongs to exactly one dataset, adapter and recipe; promotion compares these
         "dataset": report.inputs["dataset"],
@@ -60,8 +61,12 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     judged = review.summary(recipe, view)
     copies = _duplicate_share(artifacts.need(stages.folder(recipe, "prepare"), "prepare").counts)
     proposed = decision.decide(view, margins, duplicate_share=copies)
+    loaded = load_test.read(report / load_test.CAPACITY)
+    served = [asdict(g) for g in load_test.gates(loaded, d.candidate, memo.gated_tasks(proposed))]
     required = [g["name"] for g in audited.get("leaks", {}).get("gates", ())] if d.leak_gates_required else []
-    decided = gates.blocked(proposed, [*audited["gates"], *(judged["gates"] if judged else ())], required=required)
+    decided = gates.blocked(
+        proposed, [*audited["gates"], *served, *(judged["gates"] if judged else ())], required=required
+    )
     manifest = artifacts.need(report, "evaluate")
     decided = decision.with_looks(decided, look(recipe, view))
     speed = summary.speed_table(
@@ -80,6 +85,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         "stand_in": manifest.facts["stand_in"],
         "mlflow": tracked.where(manifest.facts["arms"], manifest.inputs),
         "audit": audited["gates"],
+        "service_level": served,
         "judge": judged and {"qualified": judged["qualified"], "gates": judged["gates"]},
         "economics": economics.summary(money),
     }
@@ -106,7 +112,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
                 if recipe.evaluation.endpoint(arm) is not None
             },
             "leaned": {(arm, item) for arm, item in manifest.facts.get("leaned", ())},
-            "load": load_test.read(report / load_test.CAPACITY),
+            "load": loaded,
         },
     }
     egress = json.loads((report / "egress.json").read_text())

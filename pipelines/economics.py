@@ -15,14 +15,14 @@ from typing import Any
 
 from evaluation import break_even, cost, prices, sensitivity
 from evaluation.decision import Decision, in_its_place
+from evaluation.prices import Book
 from evaluation.results import Answer
 from evaluation.sensitivity import Range
 from evaluation.statistics import clustered_mean
 from evaluation.summary import View
-from pipelines import stages
-from pipelines.recipe import ApiPrice, Recipe
+from pipelines import egress, stages
+from pipelines.recipe import Recipe
 
-Book = prices.PriceList | prices.OwnPrices
 SEARCHED_CROSSINGS, SEARCHED_TRAFFIC, SEARCHED_AT_LEAST = 4, 10, 10_000  # how far past the first crossing, and today
 
 
@@ -134,21 +134,15 @@ def _under_load(row: dict[str, Any]) -> Capacity:
 
 
 def _book(recipe: Recipe, view: View, arm: str, listed: dict[str, Any] | None) -> Book:
-    """The prices of an arm: the user's for the baseline, else the list that its answers were priced with."""
-    own = recipe.decision.api_price
-    if own is not None and arm == recipe.decision.baseline:
-        return _own(own)
+    """The prices of an arm: the recipe's own as it says today, else the list that its answers were priced with."""
+    api = recipe.evaluation.endpoint(arm)
+    if api is not None and api.price is not None:
+        return egress.prices_of(api)
     of_arm = next((a.prices for (name, _), a in view.answers.items() if name == arm and a.prices is not None), listed)
     if of_arm is None or of_arm["provider"] is None or of_arm["as_of"] is None:
         return prices.PriceList(None, None, datetime.now(UTC))
     at = datetime.combine(date.fromisoformat(of_arm["as_of"]), time(12), UTC)
     return prices.PriceList(of_arm["provider"], of_arm["model"], at)
-
-
-def _own(own: ApiPrice) -> prices.OwnPrices:
-    longer = prices.Rates(**own.long.model_dump()) if own.long is not None else None
-    rates = prices.Rates(**own.rates.model_dump())
-    return prices.OwnPrices(rates, own.source, own.date, own.batch_factor, longer, own.long_above)
 
 
 def _answers(view: View, task: str, arm: str) -> list[Answer]:
@@ -178,7 +172,10 @@ def _paid(recipe: Recipe, answer: Answer, book: Book) -> Decimal | None:
 
     Answers that came by batch are priced anew: production traffic does not wait a day, except for traffic.batch_share of it.
     """
-    if not _declared(recipe) and (answer.parameters or {}).get("mode") != "batch":
+    if (
+        not (_declared(recipe) or isinstance(book, prices.OwnPrices))
+        and (answer.parameters or {}).get("mode") != "batch"
+    ):
         return answer.usd
     found = _price(recipe, answer, book)
     return found.usd if found is not None else None
@@ -202,12 +199,7 @@ def _managed(recipe: Recipe, view: View, task: str, arm: str, book: Book) -> cos
 
 def _declared(recipe: Recipe) -> bool:
     t = recipe.decision.traffic
-    return (
-        recipe.decision.api_price is not None
-        or t.cached_share is not None
-        or t.batch_share > 0
-        or t.cache_write_share > 0
-    )
+    return t.cached_share is not None or t.batch_share > 0 or t.cache_write_share > 0
 
 
 def _capacity(recipe: Recipe, view: View, task: str, arm: str, measured: dict[tuple[str, str], Capacity]) -> Capacity:
@@ -259,7 +251,7 @@ def _api_row(api: cost.Managed, arm: str, monthly: int) -> dict[str, Any]:
         "replicas": None,
         "basis": "price × measured tokens"
         if per_1k is not None
-        else f"no price is known: set evaluation.{section}.price_as",
+        else f"no price is known: set evaluation.{section}.price_as or price",
     }
 
 

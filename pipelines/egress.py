@@ -23,11 +23,11 @@ from evaluation.egress import Guard, Policy, kinds_in
 from evaluation.providers.openai_compatible import LABEL_TOKENS, is_lost
 from evaluation.results import Answer, Item
 from pipelines import stages
-from pipelines.recipe import Price, Recipe
+from pipelines.recipe import Paid, Recipe
 from pipelines.stages import How
 
 if TYPE_CHECKING:
-    from evaluation.prices import PriceList
+    from evaluation.prices import Book
 
 CHARACTERS_A_TOKEN = 4  # where no tokenizer is at hand; the plan says so
 LEDGER = "egress.jsonl"
@@ -63,12 +63,20 @@ def is_here(url: str) -> bool:
     return offline.is_loopback(urlsplit(url).hostname or "")
 
 
-def prices_of(price: Price | None, section: str = "evaluation.api", *, batch: bool = False) -> PriceList:
-    """The list prices that a `price_as` names; nothing is priced without one. section: where it stands, for what errors say."""
-    from evaluation.prices import price_list
+def prices_of(paid: Paid, section: str = "evaluation.api", *, batch: bool = False) -> Book:
+    """A server's own prices, or the list's that its `price_as` names; without either nothing is priced.
 
+    section: where it stands in the recipe, for what errors say.
+    """
+    from evaluation.prices import OwnPrices, Rates, price_list
+
+    if (own := paid.price) is not None:
+        rates, longer = (Rates(**r.model_dump()) if r is not None else None for r in (own.rates, own.long))
+        assert rates is not None
+        return OwnPrices(rates, own.source, own.date, own.batch_factor, longer, own.long_above, batch)
+    listed = paid.price_as
     try:
-        return price_list(price.provider if price else None, price.model if price else None, batch=batch)
+        return price_list(listed.provider if listed else None, listed.model if listed else None, batch=batch)
     except UserError as e:
         raise type(e)(str(e).replace("evaluation.api.", f"{section}.")) from e
 
@@ -138,7 +146,7 @@ class Plan:
 
     def _money(self) -> str:
         if self.usd is None:
-            return "no list price"
+            return "no price"
         if self.requests is None:
             return f"{self.usd:.4f} USD a round, and only --budget-usd bounds the rounds"
         return f"at most {self.usd:.4f} USD without retries"
@@ -159,7 +167,7 @@ def plan(
     model: str,
     asked: Asked,
     known: set[str],
-    prices: PriceList,
+    prices: Book,
     limit: int,
     *,
     unseen: Mapping[str, int] | None = None,
@@ -196,7 +204,7 @@ def plan(
         prices.usd(SimpleNamespace(prompt_tokens=t, completion_tokens=a)) for t, a in zip(tokens, answers, strict=True)
     ]
     priced = [n * usd for n, usd in zip(times, each, strict=True) if usd is not None]
-    usd = sum(priced, Decimal(0)) if prices.provider is not None else None
+    usd = sum(priced, Decimal(0)) if prices.is_known else None
     prompt_tokens, answer_tokens = (sum(map(mul, times, of_each)) for of_each in (tokens, answers))
     return Plan(
         who, destination, model, len(tokens), sum(i.id in known for i, _ in asked), dict(sorted(kept_back.items())),
@@ -228,8 +236,8 @@ def agree(made: Plan, recipe: Recipe, how: How) -> None:
     budget = how.budget_usd or recipe.egress.budget_usd
     if budget is not None and made.usd is None:
         raise UserError(
-            f"{made.who}: {made.model} at {made.destination} has no list price, so nothing would keep it under the budget of"
-            f" {budget} USD. Nothing was sent. Name its list price in `price_as` of its section, or leave the budget away."
+            f"{made.who}: {made.model} at {made.destination} has no price, so nothing would keep it under the budget of"
+            f" {budget} USD. Nothing was sent. Name its list price in `price_as` of its section or set your own in `price`, or leave the budget away."
         )
     if how.offline:
         raise UserError(

@@ -25,14 +25,16 @@ from pipelines.recipe import Api, Recipe
 from pipelines.stages import How, Made
 
 if TYPE_CHECKING:
-    from evaluation.prices import PriceList
+    from evaluation.prices import Book
     from evaluation.providers.local import LocalModel
     from evaluation.providers.openai_compatible import Endpoint
     from pipelines.tracking import StageRun
     from pipelines.training.base import Base
 
 # what decides how the API is asked and not what it says: a raised budget must not throw answers away
-HOW_IT_IS_ASKED = ("budget_usd", "concurrency", "requests_per_minute", "timeout_s", "max_retries", "api_key_env")
+HOW_IT_IS_ASKED = (
+    "budget_usd", "concurrency", "requests_per_minute", "timeout_s", "max_retries", "api_key_env", "price",
+)  # fmt: skip
 WITH_ADAPTER = ("tuned", "tuned_rag")
 ANSWERS = "answers"  # of a run folder: what was asked outside this process, by arm and key
 Prompt = tuple[ChatMessage, ...]
@@ -457,13 +459,18 @@ class _Session:
 
     def _priced(self, arm: str, api: Api, stored: list[Answer]) -> list[Answer]:
         """Stored answers under the recipe's prices: another list prices them anew, and nobody is asked."""
-        chosen = (getattr(api.price_as, "provider", None), getattr(api.price_as, "model", None))
-        same = [a.prices for a in stored if a.prices and (a.prices.get("provider"), a.prices.get("model")) == chosen]
+        prices = _prices(arm, api)
+        now = prices.describe()
+        # a list's price stays that of its day
+        same = [
+            a.prices
+            for a in stored
+            if a.prices and all(a.prices.get(k) == now.get(k) for k in ("provider", "model", "rates"))
+        ]
         if len(same) == sum(a.prices is not None for a in stored):
             self.listed[arm] = same[0] if same else None
             return stored
-        prices = _prices(arm, api)
-        self.listed[arm] = prices.describe()
+        self.listed[arm] = now
         return replay.priced_anew(stored, prices)
 
     def _file(self, arm: str) -> Path:
@@ -526,8 +533,8 @@ def _section(arm: str) -> str:
     return "evaluation.api" if arm == "api" else f"evaluation.more_apis.{arm}"
 
 
-def _prices(arm: str, api: Api) -> PriceList:
-    return egress.prices_of(api.price_as, _section(arm), batch=api.batch)
+def _prices(arm: str, api: Api) -> Book:
+    return egress.prices_of(api, _section(arm), batch=api.batch)
 
 
 def _whom(api: Api) -> tuple[str, str]:

@@ -34,7 +34,7 @@ UNANSWERED_LIMIT = 10  # comparisons in a row without a reply, retries included:
 # what decides how the judge is asked and what its numbers must show, not what it says
 NOT_ASKED_FOR = (
     "budget_usd", "concurrency", "timeout_s", "api_key_env", "margin", "min_labels", "min_kappa", "min_consistency", "max_padded_wins",
-    "max_lean",
+    "max_lean", "price",
 )  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def plans(recipe: Recipe, items: Sequence[Item], leaned: Collection[tuple[str, s
         unseen |= {item.id: texts * recipe.evaluation.max_new_tokens for item, _ in both}
         asked += both
     made = egress.plan(
-        recipe, WHO, chosen.base_url, recipe.judge_model, asked, set(), egress.prices_of(chosen.price_as, SECTION), chosen.max_new_tokens,
+        recipe, WHO, chosen.base_url, recipe.judge_model, asked, set(), egress.prices_of(chosen, SECTION), chosen.max_new_tokens,
         unseen=unseen,
     )  # fmt: skip
     note = "two orders a comparison; the answers are counted as long as evaluation.max_new_tokens lets them be"
@@ -193,7 +193,7 @@ class _Asking:
                     f" ({answer.error}). The replies so far are kept; run the same command to go on."
                 )
 
-        prices = egress.prices_of(self.chosen.price_as, SECTION)
+        prices = egress.prices_of(self.chosen, SECTION)
         money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
         where = self.chosen.base_url or "http://localhost"
         limit = self.chosen.max_new_tokens

@@ -12,7 +12,7 @@ import json
 import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from data_prep.records import UserError
 from evaluation import load
 from evaluation.egress import BudgetError, Guard, kinds_in
+from evaluation.gates import Gate
 from evaluation.latency import Run, Slo
 from evaluation.load import Plan, Question, Server
-from evaluation.prices import PriceList
+from evaluation.prices import Book
 from evaluation.results import Answer
 from pipelines import artifacts, egress, stages
 from pipelines.recipe import Load, LoadServer, Recipe
@@ -95,6 +96,34 @@ def plans(recipe: Recipe, asked: Callable[[str, bool], egress.Asked]) -> list[eg
     return made
 
 
+def gates(rows: Sequence[dict[str, Any]], candidate: str, tasks: Collection[str]) -> list[Gate]:
+    """The candidate's service level in these tasks; what a stand-in kept says nothing of it.
+
+    measured: the 95th percentile over its bound, the criterion that comes nearest to it, at the highest rate inside the level.
+    """
+    found = []
+    for row in rows:
+        if row["arm"] != candidate or row["task"] not in tasks or row["stand_in"]:
+            continue
+        level = ", ".join(f"{k} {v:g}" for k, v in row["slo_p95_ms"].items())
+        rate, where = row["requests_per_second"], f"Service level of {row['task']} (p95: {level}) on {row['machine']}"
+        kept = row.get(
+            "keeps_level", True if rate is not None else None
+        )  # an earlier version wrote no more than the rate
+        if kept:
+            told = f"{where}: kept at {rate:.3g} requests a second a replica."
+        else:
+            told = f"{where}: {'missed at every rate' if kept is False else 'at no rate known to be kept'}; {row['reason']}."
+        found.append(Gate(f"service level, {row['task']}", _nearest(row, rate), 1.0, kept, told))
+    return found
+
+
+def _nearest(row: dict[str, Any], rate: float | None) -> float | None:
+    here = [r for r in row["rates"] if rate is not None and r["requests_per_second"] == rate and not r["fault"]]
+    seen = [(r[name]["p95"], bound) for r in here for name, bound in row["slo_p95_ms"].items()]
+    return max((p["value"] / bound for p, bound in seen if p and p["value"] is not None), default=None)
+
+
 def who(server: LoadServer) -> str:
     return f"evaluate: load of arm {server.arm}"
 
@@ -145,7 +174,7 @@ def _is_here(server: LoadServer) -> bool:
 def _key(settings: Load, server: LoadServer, mix: list[Question], seed: int) -> str:
     how = settings.model_dump(mode="json", exclude={"servers", "tasks"})
     asked = [(q.messages, q.tokens) for q in mix]
-    return artifacts.digest([how, server.model_dump(mode="json", exclude={"price_as"}), asked, seed])
+    return artifacts.digest([how, server.model_dump(mode="json", exclude={"price_as", "price"}), asked, seed])
 
 
 def _plan(recipe: Recipe, settings: Load, server: LoadServer, asked: egress.Asked) -> egress.Plan:
@@ -165,8 +194,8 @@ def _plan(recipe: Recipe, settings: Load, server: LoadServer, asked: egress.Aske
     return replace(made, requests=most * len(sent), at_most=True, note="and probes of one token between the runs")
 
 
-def _prices(server: LoadServer) -> PriceList:
-    return egress.prices_of(server.price_as, "evaluation.load.servers")
+def _prices(server: LoadServer) -> Book:
+    return egress.prices_of(server, "evaluation.load.servers")
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     chosen = recipe.model_dump(include={"seed", "privacy", "dataset", "tasks", "teacher"}, mode="json")
     chosen["dataset"].pop("executor")  # any executor gives the same dataset
     chosen["privacy"].pop("canaries")  # planted when training, not in the dataset
-    for how in ("budget_usd", "concurrency", "timeout_s", "api_key_env") if chosen["teacher"] else ():
+    for how in ("budget_usd", "concurrency", "timeout_s", "api_key_env", "price") if chosen["teacher"] else ():
         chosen["teacher"].pop(how)  # answers are kept, so neither do these decide what it holds
     for source in recipe.sources:
         if not source.path.exists():

@@ -10,7 +10,7 @@ from datetime import date as Date
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -200,7 +200,44 @@ class Price(Section):
     model: str = Field(description="Model id in genai-prices")
 
 
-class Teacher(Section):
+class TokenRates(Section):
+    """US dollars a million tokens."""
+
+    input: Decimal = Field(ge=0, description="Prompt tokens")
+    output: Decimal = Field(ge=0, description="Answer tokens, reasoning included")
+    cached: Decimal | None = Field(default=None, ge=0, description="Prompt tokens read from a cache; none: as input")
+    cache_write: Decimal | None = Field(default=None, ge=0, description="Prompt tokens written to one; none: as input")
+
+
+class OwnPrice(Section):
+    """Your prices of a server, where no list has it or the list's are not yours."""
+
+    rates: TokenRates = Field(description="Prices a million tokens")
+    long: TokenRates | None = Field(
+        default=None, description="Prices of a prompt longer than long_above, all its tokens"
+    )
+    long_above: int = Field(default=0, ge=0, description="Prompt tokens above which `long` applies")
+    batch_factor: Decimal = Field(default=Decimal("0.5"), ge=0, le=1, description="Price in a batch over the price now")
+    source: str = Field(description="Where these prices come from")
+    date: Date = Field(description="When they were read")
+
+
+class Paid(Section):
+    """A server whose requests may be paid for. Without a price nothing keeps them under a budget."""
+
+    price_as: Price | None = Field(
+        default=None, description="Whose list price applies; a stand-in is priced as the API it stands for"
+    )
+    price: OwnPrice | None = Field(default=None, description="Your own prices instead of a list's")
+
+    @model_validator(mode="after")
+    def _one_price(self) -> Self:
+        if self.price_as is not None and self.price is not None:
+            raise ValueError("set price_as, a list's prices, or price, your own; not both")
+        return self
+
+
+class Teacher(Paid):
     """A model that writes questions or answers from documents, for tasks that ask for one. Local by default."""
 
     base_url: str | None = Field(
@@ -209,7 +246,6 @@ class Teacher(Section):
     model: str | None = Field(default=None, description="Model id to ask for")
     api_key_env: EnvName = Field(default="TEACHER_API_KEY", description="Environment variable with the key")
     terms: str = Field(description="Terms under which its answers may be trained on; recorded in the dataset card")
-    price_as: Price | None = Field(default=None, description="Whose list price applies")
     max_questions: int = Field(default=200, ge=1, description="Questions beyond this number are not asked")
     max_new_tokens: int = Field(default=400, ge=1, description="Longest answer, in tokens")
     budget_usd: Decimal = Field(
@@ -225,7 +261,7 @@ class Teacher(Section):
         return self
 
 
-class Api(Section):
+class Api(Paid):
     base_url: str | None = Field(
         default=None,
         description="OpenAI-compatible endpoint; none: a stand-in with the untuned base model is started on loopback",
@@ -238,9 +274,6 @@ class Api(Section):
     )
     model: str | None = Field(default=None, description="Model id to ask for")
     api_key_env: EnvName = Field(default="OPENAI_API_KEY", description="Environment variable with the key")
-    price_as: Price | None = Field(
-        default=None, description="Whose list price applies; a stand-in is priced as the API it stands for"
-    )
     label_mode: Literal["chat", "logprobs", "decisions", "systemone"] = Field(
         default="chat",
         description="How labels are asked: a chat answer that is read, the same with the probabilities that its tokens tell"
@@ -368,7 +401,7 @@ class General(Section):
         return self
 
 
-class Judge(Section):
+class Judge(Paid):
     """A model that compares the candidate's free-text answers with the baseline's. Its numbers count once it has qualified."""
 
     base_url: str | None = Field(
@@ -376,7 +409,6 @@ class Judge(Section):
     )
     model: str | None = Field(default=None, description="Model id to ask for")
     api_key_env: EnvName = Field(default="JUDGE_API_KEY", description="Environment variable with the key")
-    price_as: Price | None = Field(default=None, description="Whose list price applies")
     allow_same_family: bool = Field(
         default=False,
         description="Let a model judge answers of its own family; it has to pass the self-preference test",
@@ -443,7 +475,7 @@ class Review(Section):
     )
 
 
-class LoadServer(Section):
+class LoadServer(Paid):
     """A server of one's own that answers as an arm does."""
 
     arm: ArmName = Field(default="tuned", description="Whose prompts and answer lengths make the load")
@@ -454,9 +486,6 @@ class LoadServer(Section):
     model: str | None = Field(default=None, description="Model id to ask for")
     api_key_env: EnvName | None = Field(
         default=None, description="Environment variable with the key, where it needs one"
-    )
-    price_as: Price | None = Field(
-        default=None, description="Whose list price applies, where its requests are paid for"
     )
     machine: str = Field(description="What one replica runs on, as it should stand beside the number")
     pin_lengths: bool = Field(
@@ -710,28 +739,6 @@ class Upkeep(Section):
     usd_per_misrouted: Decimal = Field(default=Decimal(0), ge=0, description="What one of those costs")
 
 
-class TokenRates(Section):
-    """US dollars a million tokens."""
-
-    input: Decimal = Field(ge=0, description="Prompt tokens")
-    output: Decimal = Field(ge=0, description="Answer tokens, reasoning included")
-    cached: Decimal | None = Field(default=None, ge=0, description="Prompt tokens read from a cache; none: as input")
-    cache_write: Decimal | None = Field(default=None, ge=0, description="Prompt tokens written to one; none: as input")
-
-
-class ApiPrice(Section):
-    """The API's prices where the list's are not yours."""
-
-    rates: TokenRates = Field(description="Prices a million tokens")
-    long: TokenRates | None = Field(
-        default=None, description="Prices of a prompt longer than long_above, all its tokens"
-    )
-    long_above: int = Field(default=0, ge=0, description="Prompt tokens above which `long` applies")
-    batch_factor: Decimal = Field(default=Decimal("0.5"), ge=0, le=1, description="Price in a batch over the price now")
-    source: str = Field(description="Where these prices come from")
-    date: Date = Field(description="When they were read")
-
-
 class Routing(Section):
     risk: float = Field(
         default=0.1,
@@ -772,7 +779,6 @@ class Decision(Section):
     traffic: Traffic = Field(default=Traffic(), description="When requests come, and how the API would be used")
     serving: Serving = Field(default=Serving(), description="How many replicas run")
     upkeep: Upkeep = Field(default=Upkeep(), description="What self-hosting costs besides hardware")
-    api_price: ApiPrice | None = Field(default=None, description="Your prices, instead of the list's")
     max_price_age_days: int = Field(default=90, ge=0, description="Older prices of API and hardware are warned about")
     routing: Routing = Field(default=Routing(), description="Confidence threshold of routing.yaml, chosen on dev")
 

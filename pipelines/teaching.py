@@ -53,7 +53,7 @@ def plan(recipe: Recipe) -> egress.Plan | None:
     )
     return egress.Plan(
         WHO, t.base_url, name_of(t), t.max_questions, most_answer_tokens=t.max_questions * t.max_new_tokens,
-        usd=t.budget_usd if t.price_as is not None else None, requests=t.max_questions, at_most=True, note=note,
+        usd=t.budget_usd if t.price_as is not None or t.price is not None else None, requests=t.max_questions, at_most=True, note=note,
     )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ class Teaching:
             "destination": self.teacher.base_url or "loopback",
         }
         with _of_the_teacher():
-            self.prices = egress.prices_of(self.teacher.price_as, "teacher")
+            self.prices = egress.prices_of(self.teacher, "teacher")
 
     def ask(self, questions: Iterable[Question]) -> list[TeacherAnswer]:
         """Answers of the first `max_questions` questions that may be sent, in their order.
@@ -163,8 +163,8 @@ class Teaching:
 
     def _unpriced(self) -> str:
         if self._is_local:
-            return "no list price"
-        return "no list price (without teacher.price_as no budget can stop it, only teacher.max_questions)"
+            return "no price"
+        return "no price (without teacher.price_as or teacher.price no budget can stop it, only teacher.max_questions)"
 
     def _usd(self, prompt_tokens: list[int]) -> Decimal | None:
         """The price of these prompts with the longest answers, one at a time; None where nothing is priced."""

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from data_prep.records import ChatMessage, UserError
 from evaluation.egress import BudgetError, Call, Egress, EgressError, Guard, kinds_in
-from evaluation.prices import PriceError, PriceList
+from evaluation.prices import Book, PriceError
 from evaluation.results import Answer, Item
 
 Prompt = tuple[ChatMessage, ...]
@@ -113,7 +113,7 @@ def answer(
     arm: str,
     asked: Sequence[tuple[Item, Prompt]],
     known: set[str],
-    prices: PriceList,
+    prices: Book,
     *,
     max_new_tokens: int,
     already_spent_usd: Decimal,
@@ -150,7 +150,7 @@ class Caller:
     most_bytes = MOST_BYTES
 
     def __init__(
-        self, endpoint: Endpoint, arm: str, prices: PriceList, max_new_tokens: int, guard: Guard, purpose: str
+        self, endpoint: Endpoint, arm: str, prices: Book, max_new_tokens: int, guard: Guard, purpose: str
     ) -> None:
         self.endpoint, self.arm, self.prices, self.max_new_tokens = endpoint, arm, prices, max_new_tokens
         self.guard, self.purpose, self.described = guard, purpose, prices.describe()

@@ -7,22 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
+from evaluation.prices import Book
 from evaluation.providers.openai_compatible import as_usage
 from evaluation.results import Answer
 
 
-class Prices(Protocol):
-    """A list price, or a contract's."""
-
-    def usd(self, usage: Any) -> Decimal | None: ...
-
-    def describe(self) -> dict[str, str | None]: ...
-
-
-def priced_anew(answers: Iterable[Answer], prices: Prices) -> list[Answer]:
+def priced_anew(answers: Iterable[Answer], prices: Book) -> list[Answer]:
     """The same answers under other prices. Without stored token counts a price is unknown, not zero.
 
     What attempts were presumed to cost stays: it was money of that day, and belongs to no answer.

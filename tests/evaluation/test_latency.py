@@ -187,7 +187,7 @@ def test_a_late_client_is_no_capacity() -> None:
         return Run(rate, 60.0, repeat, 0, (), "the client was late")
 
     found = find(late, Slo(latency_ms=50.0))
-    assert found.requests_per_second is None
+    assert (found.requests_per_second, found.keeps_level) == (None, None)
     assert "the client was late" in (found.reason or "")
 
 
@@ -201,7 +201,7 @@ def test_errors_are_misses_of_every_bound() -> None:
 
 def test_a_server_that_keeps_no_rate_ends_the_search_with_a_reason() -> None:
     found = find(simulated(1), Slo(latency_ms=5.0))
-    assert found.requests_per_second is None
+    assert (found.requests_per_second, found.keeps_level) == (None, False)
     assert "even at" in (found.reason or "")
 
 
@@ -339,7 +339,7 @@ def test_capacity_of_a_real_server_is_within_a_tenth_of_theory() -> None:
 def test_a_bound_that_one_request_alone_misses_needs_no_search() -> None:
     with serving(QueueServer(0.03)) as server:
         found, _ = load.capacity(Server(server.url, "m"), MIX, Slo(latency_ms=10.0), plan())
-    assert found.requests_per_second is None
+    assert (found.requests_per_second, found.keeps_level) == (None, False)
     assert "a single request on the idle server" in (found.reason or "")
 
 
@@ -441,6 +441,30 @@ def test_capacity_json_has_what_the_cost_model_reads_and_a_replay_asks_nobody(tm
     assert load_test.read(again / load_test.CAPACITY) == rows
     with pytest.raises(UserError, match="--replay asks nobody"):
         measured(recipe(tmp_path, server.url, seconds=2), tmp_path / "third", How(tmp_path, replay=True))
+
+
+def test_the_service_level_is_a_gate_of_the_candidate_on_its_own_server(tmp_path: Path) -> None:
+    out, how = tmp_path / "run" / "report", How(tmp_path)
+    with serving(QueueServer(0.002, workers=None)) as server:
+        measured(recipe(tmp_path, server.url, p95={"latency_ms": 500}, seconds=5), out, how)
+    kept = load_test.read(out / load_test.CAPACITY)
+    with serving(QueueServer(0.03)) as server:
+        measured(recipe(tmp_path, server.url, p95={"latency_ms": 10}, rates=[]), tmp_path / "slow", how)
+    missed = load_test.read(tmp_path / "slow" / load_test.CAPACITY)
+    late = {**missed[0], "keeps_level": None, "reason": "at 3 requests a second: the client was late"}
+    (passed,) = load_test.gates(kept, "base", ["triage"])
+    assert passed.passed
+    assert passed.measured is not None
+    assert 0 < passed.measured < 0.5
+    assert passed.sentence.startswith("Service level of triage (p95: latency_ms 500) on two cores: kept at 40 requests")
+    (failed, _) = load_test.gates(missed, "base", ["triage", "draft_reply"])
+    assert (failed.passed, failed.measured) == (False, None)
+    assert "missed at every rate; a single request on the idle server has latency_ms" in failed.sentence
+    (unknown,) = load_test.gates([late], "base", ["triage", "draft_reply"])
+    assert unknown.passed is None
+    assert "at no rate known to be kept; at 3 requests a second: the client was late" in unknown.sentence
+    assert load_test.gates(missed, "tuned", ["triage"]) == []
+    assert load_test.gates([{**m, "stand_in": True} for m in missed], "base", ["triage"]) == []
 
 
 def test_local_only_rows_load_no_server_elsewhere_and_others_only_after_leave(tmp_path: Path) -> None:

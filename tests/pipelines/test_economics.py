@@ -30,6 +30,7 @@ LISTED = {
     "source": "genai-prices",
     "verified": "2026-10-14",
 }
+OWN = "{rates: {input: 1, output: 5}, source: contract, date: 2026-11-10}"
 HARDWARE = "hardware: {name: laptop, usd_per_hour: 0.1, source: guess, date: 2026-11-01}"
 
 
@@ -162,8 +163,7 @@ def test_declared_cache_batch_and_own_prices_price_the_requests_anew(tmp_path: P
     for shares, usd in (("cached_share: 0.8", 21), ("batch_share: 1", D("13.5")), ("batch_share: 0.5", D("20.25"))):
         found = judged(recipe_with(tmp_path, more=f"  traffic: {{{shares}}}"))
         assert found["tasks"]["triage"]["api_usd"] == usd  # the published 0.21 and 0.135 a thousand
-    own = "  api_price: {rates: {input: 1, output: 5}, source: contract, date: 2026-11-10}"
-    found = judged(recipe_with(tmp_path, more=own), facts={"prices": None, "stand_in": False})
+    found = judged(recipe_with(tmp_path, api=f"{{price: {OWN}}}"), facts={"prices": None, "stand_in": False})
     assert found["tasks"]["triage"]["api_usd"] == 200  # 1,000 · 1 + 200 · 5 a million
     assert found["prices"]["source"] == "contract"
     assert found["warnings"] == []
@@ -227,10 +227,12 @@ def test_an_api_arm_without_a_price_is_no_hardware_of_ours(tmp_path: Path) -> No
     view = also(answered(), "other", "api")
     (row,) = [r for r in judged(recipe_with(tmp_path, **others), view)["rows"] if r["arm"] == "other"]
     assert (row["usd_per_1k"], row["usd_per_month"]) == (None, None)
-    assert row["basis"] == "no price is known: set evaluation.more_apis.other.price_as"
-    # as the baseline its answers have the prices that the user gives
-    own = "  api_price: {rates: {input: 1, output: 5}, source: contract, date: 2026-11-10}"
-    found = judged(recipe_with(tmp_path, more=own, baseline="other", **others), view)
+    assert row["basis"] == "no price is known: set evaluation.more_apis.other.price_as or price"
+    # every arm has the prices that the user gives it
+    others["golden_prompts"] = others["golden_prompts"].replace("model: m}", f"model: m, price: {OWN}}}")
+    (row,) = [r for r in judged(recipe_with(tmp_path, **others), view)["rows"] if r["arm"] == "other"]
+    assert (row["usd_per_1k"], row["basis"]) == (2, "price × measured tokens")
+    found = judged(recipe_with(tmp_path, baseline="other", **others), view)
     assert found["tasks"]["triage"]["api_usd"] == 200
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -146,13 +146,19 @@ def test_check_is_fast_and_imports_nothing_heavy(workspace: Workspace) -> None:
         "heavy = {'torch', 'mlflow', 'transformers', 'openai', 'pyarrow', 'lxml'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    began = time.perf_counter()
+    began = _cpu_seconds()
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=workspace.folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "valid" in done.stdout
-    assert time.perf_counter() - began < 3  # half a second alone; this leaves room for a loaded machine
+    assert _cpu_seconds() - began < 3  # half a second alone; a loaded machine has slower cores
+
+
+def _cpu_seconds() -> float:
+    """Of the processes that were started here."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_the_settings_reference_names_every_key() -> None:

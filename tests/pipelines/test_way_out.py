@@ -67,7 +67,7 @@ def test_without_a_price_the_plan_says_so_instead_of_zero(recipe: Recipe) -> Non
     unpriced = PriceList(None, None, price_list("openai", "gpt-4o-mini").at)
     made = egress.plan(recipe, "x", FAR, "m", asked(), set(), unpriced, 160)
     assert made.usd is None
-    assert "no list price" in str(made)
+    assert "no price" in str(made)
 
 
 def test_nothing_leaves_for_another_machine_without_a_word(recipe: Recipe) -> None:
@@ -93,7 +93,7 @@ def test_where_a_budget_is_set_nothing_without_a_price_leaves(recipe: Recipe) ->
     how = stages.How(Path("desk.yaml"), yes=True)
     egress.agree(unpriced, recipe, how)
     with pytest.raises(
-        UserError, match=r"no list price, so nothing would keep it under the budget of 2 USD\. Nothing was sent"
+        UserError, match=r"no price, so nothing would keep it under the budget of 2 USD\. Nothing was sent"
     ):
         egress.agree(unpriced, recipe, replace(how, budget_usd=Decimal(2)))
     limited = recipe.model_copy(update={"egress": recipe.egress.model_copy(update={"budget_usd": Decimal(3)})})
@@ -162,17 +162,18 @@ def test_a_budget_stops_offline_too_and_a_raised_one_or_another_price_list_asks_
     assert {t["prices"]["model"] for t in timings if t["arm"] == "api"} == {"gpt-4o"}
 
 
-def test_two_apis_are_two_arms_with_prices_of_their_own(copied: Workspace) -> None:
+def test_two_apis_are_two_arms_and_a_contract_s_price_counts_as_it_is_today(copied: Workspace) -> None:
+    own = "{rates: {input: 2.5, output: 10}, source: contract, date: 2026-11-01}"
     items = copied.manifest("report")["counts"]["items"]
     with listening() as first, listening() as second:
         with_api(
             copied,
             f"api: {{base_url: '{first.url}', model: m, price_as: {{provider: openai, model: gpt-4o-mini}}}}\n"
-            f"  more_apis: {{open_model: {{base_url: '{second.url}', model: n, price_as: {{provider: openai, model: gpt-4o}}}}}}",
+            f"  more_apis: {{open_model: {{base_url: '{second.url}', model: n, price: {own}}}}}",
         )
         copied.edit("arms: [base, few_shot, tuned, api]", "arms: [base, tuned, api, open_model]")
         copied.edit("baseline: api", "baseline: open_model")
-        done = copied.freehold("run", "desk.yaml", OPENAI_API_KEY="key")
+        done = copied.freehold("run", "desk.yaml", "--budget-usd", "9", OPENAI_API_KEY="key")
         assert done.returncode in (0, 3, 4), done.stderr[-2000:]
         assert (first.requests, second.requests) == (items, items)
         assert b'"model":"n"' in second.received.replace(b": ", b":")
@@ -186,6 +187,20 @@ def test_two_apis_are_two_arms_with_prices_of_their_own(copied: Workspace) -> No
     assert usd == {"api": Decimal("0.00027"), "open_model": Decimal("0.0045")}
     decision = json.loads((copied.run_folder / "decision" / "decision.json").read_text())
     assert decision["gates"]["baseline"] == "open_model"
+    assert _per_1k(copied, "open_model") == {"4.5"}
+    report = copied.manifest("report")
+    copied.edit("input: 2.5, output: 10", "input: 5, output: 10")
+    anew = copied.freehold("run", "desk.yaml", "--replay")
+    assert anew.returncode == done.returncode, anew.stderr[-2000:]
+    assert copied.manifest("report") == report, "a price is no reason to evaluate again"
+    assert _per_1k(copied, "open_model") == {"7"}
+    page = (copied.run_folder / "decision" / "report.html").read_text()
+    assert "your prices (5 in, 10 out USD a million tokens, in a batch × 0.5), contract, as of 2026-11-01" in page
+
+
+def _per_1k(copied: Workspace, arm: str) -> set[str]:
+    rows = json.loads((copied.run_folder / "decision" / "economics.json").read_text())["rows"]
+    return {r["usd_per_1k"] for r in rows if r["arm"] == arm}
 
 
 def test_an_arm_asked_by_batch_has_its_price_no_latency_and_production_pays_the_usual_one(copied: Workspace) -> None:
