@@ -23,6 +23,7 @@ from itertools import islice
 from data_prep.people import GAP, Directory, digits_of, identity, without_accents, words_of
 from data_prep.pii import Found, core, without_overlap
 from data_prep.pii._names import first_names, in_script, last_names, locale_of, street
+from data_prep.pii._numbers import luhn
 from data_prep.pii._view import views
 from data_prep.pii._words import ALSO_A_WORD, COMMON, NOT_A_NAME, SHORT_NAMES
 from data_prep.records import Person
@@ -42,23 +43,6 @@ AND_NUMBER = re.compile(
     r"[ ,]+(?:and |und |et |y )?\d[\d-]{2,}[ .]*(?:\n|\Z)"
 )  # "robin 4152", asked for a name and a number
 ENDS = re.compile(r"\s*[,!.:]?\s*(?:\n|\Z)")
-
-
-def luhn(digits: str) -> bool:
-    """ISO/IEC 7812 check digit."""
-    total = 0
-    for i, c in enumerate(reversed(digits)):
-        n = int(c) * (2 if i % 2 else 1)
-        total += n - 9 if n > 9 else n
-    return total % 10 == 0
-
-
-def iban_valid(value: str) -> bool:
-    """ISO 13616: mod 97 of the rearranged number is 1."""
-    compact = value.replace(" ", "")
-    if not 15 <= len(compact) <= 34:
-        return False
-    return int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,13 @@ def test_every_card_with_its_check_digit_is_found(issuer: tuple[str, int], rest:
     assert card in [v for _, v in found(around.format(card))]
 
 
+def test_checksums() -> None:
+    assert luhn("5555555555554444")
+    assert not luhn("5555555555554445")
+    assert iban_valid("GB82WEST12345698765432")
+    assert not iban_valid("GB82WEST12345698765433")
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.sampled_from(sorted(IBAN_LENGTH)), st.integers(0, 10**30), st.booleans())
 def test_every_iban_that_its_check_digits_fit_is_found(country: str, rest: int, spaced: bool) -> None:
