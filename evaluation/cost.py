@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -264,6 +264,25 @@ def hybrid_month(
     router = as_usd(n * exact(misrouted_share) * exact(usd_per_misrouted)) if 0 < f < 1 else NOTHING
     total = None if mine is None or theirs is None else mine + theirs + router
     return Hybrid(local_share, mine, theirs, router, total)
+
+
+def together(cases: Sequence[Case]) -> Case:
+    """One fleet for several kinds of request that come equally often, in the settings of the first; at least one.
+
+    A request takes a replica for 1/μ seconds, so of k kinds one replica answers k/Σ(1/μᵢ) a second; the API's price is the mean.
+    """
+    known = [c.api.usd_per_request for c in cases if c.api.usd_per_request is not None]
+    usd = sum(known, Decimal(0)) / len(known) if len(known) == len(cases) else None
+    shares = [(c.api.output_share, float(c.api.usd_per_request or 0)) for c in cases]
+    spent = sum(price for _, price in shares)
+    output = sum(share * price for share, price in shares if share is not None) / spent if spent else None
+    busy = sum(1 / c.fleet.requests_per_second for c in cases)
+    first = cases[0]
+    return replace(
+        first,
+        api=replace(first.api, usd_per_request=usd, output_share=None if any(s is None for s, _ in shares) else output),
+        fleet=replace(first.fleet, requests_per_second=len(cases) / busy if busy else math.inf),
+    )
 
 
 def owned_usd_per_hour(

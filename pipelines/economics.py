@@ -1,6 +1,6 @@
 """What money says beside the verdict: bills per arm, break-even intervals, what would change them. From the stored report.
 
-Each task is costed as if it were served alone at the declared traffic.
+Each task is costed as if it were served alone at the declared traffic, and those that must pass once more as served by one fleet.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def of(
     notes: list[str] = []
     dearer: list[dict[str, Any]] = []
     tasks: dict[str, Any] = {}
+    cases: dict[str, cost.Case] = {}  # of the tasks that must pass, with the arm that would be served
     book = _book(recipe, view, d.baseline, facts["prices"])
     serving = in_its_place(decided)
     for s in sorted(speed, key=lambda s: (s["task"] not in gated, s["task"])):
@@ -72,12 +73,19 @@ def of(
         rows.append({"task": task, "arm": arm, **_local_row(case, capacity, d.monthly_requests)})
         if arm not in (d.candidate, serving):
             continue
+        if arm == serving and task in gated and case is not None and case.api.usd_per_request is not None:
+            cases[task] = case
         found = _compare(recipe, view, decided, task, case, capacity, book)
         if arm == d.candidate:
             tasks[task] = found
             notes.append(_sentence(task, found, d.monthly_requests, recipe, facts["stand_in"]))
         if arm == serving and task in gated and found["saving_usd"] is not None and found["saving_usd"] < 0:
             dearer.append({"task": task, "arm": arm, **_bills(found, d.monthly_requests)})
+    if len(cases) > 1 and set(cases) == gated:
+        saving, note = _together(cases, d.monthly_requests, serving)
+        notes.append(note)
+        if saving is not None and saving >= 0:  # what a task alone cannot pay for, all of them can
+            dearer = []
     warnings = _warnings(recipe, facts["prices"], book, today)
     return {
         "rows": rows,
@@ -305,6 +313,21 @@ def _compare(
         "chance": asdict(sensitivity.chance(case, n, ranges, seed=recipe.seed)),
         "hybrid": _plain(hybrid),
     }
+
+
+def _together(cases: dict[str, cost.Case], monthly: int, arm: str) -> tuple[Decimal | None, str]:
+    """What tasks served by one fleet save in a month, each at the declared traffic, and the sentence about it."""
+    case, requests = cost.together(list(cases.values())), monthly * len(cases)
+    month, api_usd = cost.self_hosted_month(case, requests), cost.managed_month(case.api, requests)
+    named = f"{' and '.join(cases)} together, {arm} on one fleet"
+    if month.usd is None or api_usd is None:
+        return None, f"{named}: cost cannot be compared."
+    high = break_even.widest_range(case, _range(case, requests))
+    return api_usd - month.usd, (
+        f"{named}: at {requests:,} requests a month the API costs {api_usd:,.2f} USD, self-hosting {month.usd:,.2f} USD on"
+        f" {month.replicas} replica(s): {'self-hosting' if api_usd >= month.usd else 'the API'} is cheaper."
+        f" {break_even.in_words([asdict(i) for i in break_even.intervals(case, high=high) or ()], high)}"
+    )
 
 
 def _bills(found: dict[str, Any], monthly: int) -> dict[str, Any]:

@@ -251,6 +251,29 @@ def test_an_untuned_arm_that_is_enough_has_its_own_bill_beside_the_api_s(tmp_pat
     assert decide._advice("api", grows["dearer"]) == ""
 
 
+def test_what_no_task_pays_for_alone_all_of_them_may_on_one_fleet(tmp_path: Path) -> None:
+    """By hand: 50 % of 0.00027 and 0.0009 is 0.000585 a request; a replica does 1/(0.2 + 0.6) · 2 = 2.5 of them a second."""
+    view = answered()
+    longer = [replace(i, id=f"r{i.id}", task="draft_reply", choices=()) for i in view.items]
+    more = [
+        replace(a, item=f"r{a.item}", usd=a.usd and D("0.0009"), busy_ms=a.busy_ms and 600.0)
+        for a in view.answers.values()
+    ]
+    both = View.of([*view.items, *longer], [*view.answers.values(), *more], [])
+    must = "[task=triage, task=draft_reply]"
+    few = judged(recipe_with(tmp_path, must_pass=must), both)
+    assert [d["task"] for d in few["dearer"]] == ["draft_reply", "triage"]
+    assert few["notes"][-1].startswith(
+        "draft_reply and triage together, tuned on one fleet: at 200,000 requests a month the API costs 117.00 USD,"
+        " self-hosting 146.00 USD on 2 replica(s): the API is cheaper. Self-hosting costs no more from 249,573 on"
+    )
+    enough = judged(recipe_with(tmp_path, more="  monthly_requests: 140000", must_pass=must), both)
+    alone = {t: enough["tasks"][t]["saving_usd"] for t in ("triage", "draft_reply")}
+    assert all(usd < 0 for usd in alone.values()), "each of them for itself keeps two replicas"
+    assert "the API costs 163.80 USD, self-hosting 146.00 USD on 2 replica(s): self-hosting is" in enough["notes"][-1]
+    assert enough["dearer"] == []
+
+
 def test_training_is_paid_by_the_gpu_hour(tmp_path: Path) -> None:
     hardware = HARDWARE.replace("0.1,", "0.1, gpus: 2,")
     recipe = recipe_with(tmp_path, hardware).model_copy(update={"workdir": tmp_path / "run"})
