@@ -23,10 +23,17 @@ class SourceOf:
 
 
 def render(
-    name: str, counts: Counts, sources: dict[str, SourceOf], folder: Path, *, teacher: dict[str, Any] | None = None
+    name: str,
+    counts: Counts,
+    sources: dict[str, SourceOf],
+    folder: Path,
+    *,
+    masked_by: str,
+    teacher: dict[str, Any] | None = None,
 ) -> str:
     """The card as Markdown; its front matter makes `datasets.load_dataset(folder)` find the splits.
 
+    masked_by: a sentence about the engine that found personal data.
     teacher: what pipelines.teaching says of the model that wrote answers; None where none did.
     """
     return "\n".join(
@@ -41,7 +48,7 @@ def render(
             *_sources(sources),
             *_teacher(teacher),
             *_counts(counts),
-            *_privacy(counts),
+            *_privacy(counts, masked_by),
             "## Rebuild",
             "",
             "`freehold prepare RECIPE` with the same sources, teacher answers (`teacher.jsonl`) and surrogate key.",
@@ -113,7 +120,7 @@ def _counts(counts: Counts) -> list[str]:
     return [*lines, ""]
 
 
-def _privacy(counts: Counts) -> list[str]:
+def _privacy(counts: Counts, masked_by: str) -> list[str]:
     leaks = counts.leakage
     return [
         "## Privacy",
@@ -121,6 +128,7 @@ def _privacy(counts: Counts) -> list[str]:
         *(f"**Warning: {_cell(w)}.**" for w in counts.warnings),
         *([""] if counts.warnings else []),
         f"Masked values by kind: {_pairs(dict(sorted(counts.masked.items()))) or 'none'}.",
+        masked_by,
         "",
         f"Leak audit: {_pairs(counts.audit) or 'not run'}.",
         "",

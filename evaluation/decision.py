@@ -117,6 +117,15 @@ def in_its_place(decided: Decision) -> str:
     return next((arm for arm, told in UNTUNED.items() if told == decided.kind), decided.gates.candidate)
 
 
+def headline(decided: Decision, advice: str = "") -> str:
+    """What stands first. advice: what money adds to a verdict about quality; where there is any, the baseline stays cheaper."""
+    told = headlines(decided.gates.baseline)
+    if not advice:
+        return told[decided.verdict]
+    what = "self-hosting" if decided.verdict == "self_host" else "an untuned model"
+    return f"{told['api']}: quality allows {what}, money does not"
+
+
 def with_looks(decided: Decision, looks: int) -> Decision:
     """The decision with the number of looks at its test items, said from the second on."""
     if looks < 2:
@@ -129,12 +138,12 @@ def with_looks(decided: Decision, looks: int) -> Decision:
 
 
 def _overall(verdict: Verdict, baseline: str, required: Sequence[SliceDecision], missing: Sequence[str]) -> str:
-    named = _named(baseline)
+    of = named(baseline)
     if verdict == "self_host":
-        return f"Every must-pass slice is non-inferior to {named}: the tuned model may replace it there."
+        return f"Every must-pass slice is non-inferior to {of}: the tuned model may replace it there."
     if verdict == "api":
         worst = next(d for d in required if d.verdict == "api")
-        return f"Stay on {named}: {worst.sentence}"
+        return f"Stay on {of}: {worst.sentence}"
     if missing:
         return f"Undecided: the test set has no item in {', '.join(missing)}."
     open_ = next((d for d in required if d.verdict == "undecided"), None)
@@ -143,7 +152,8 @@ def _overall(verdict: Verdict, baseline: str, required: Sequence[SliceDecision],
     )
 
 
-def _named(arm: str) -> str:
+def named(arm: str) -> str:
+    """An arm in a sentence."""
     return "the API" if arm == "api" else f"the {arm} arm"
 
 
@@ -293,7 +303,7 @@ def _beyond_the_candidate(
     enough = next((a for a in others if a in passing and (a in unbeaten or decided.verdict != "self_host")), None)
     if enough is not None:
         told = f"{UNTUNED[enough].capitalize() if enough != 'rag' else UNTUNED[enough]}: the {enough} arm is non-inferior to"
-        told += f" {_named(gates.baseline)} in every must-pass slice, and the {gates.candidate} arm "
+        told += f" {named(gates.baseline)} in every must-pass slice, and the {gates.candidate} arm "
         told += "does not pass." if decided.verdict != "self_host" else "is not shown to beat it."
         return replace(decided, verdict="untuned", kind=UNTUNED[enough], sentence=told)
     if "base" in others and decided.verdict != "self_host" and (why := _harmed(view, gates, required)):

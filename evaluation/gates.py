@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evaluation.decision import Decision
+from evaluation.decision import Decision, named
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def blocked(decided: Decision, gates: Sequence[dict[str, Any]], *, required: Col
     if decided.verdict != "self_host":
         return decided
     failed = [g["sentence"] for g in gates if g["passed"] is False]
-    stays = "the API" if decided.gates.baseline == "api" else f"the {decided.gates.baseline} arm"
+    stays = named(decided.gates.baseline)
     if failed:
         said = f"Stay on {stays}, whatever the quality: {' '.join(failed)}"
         return replace(decided, verdict="api", kind="rejected by a gate", sentence=said)

@@ -160,6 +160,12 @@ def finish(
     return manifest
 
 
+def tidy(folder: Path) -> None:
+    """Throw away what a kill between two renames left of the folder before this one."""
+    if folder.exists():
+        shutil.rmtree(folder.with_name(folder.name + ".old"), ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(path.name + ".partial")

@@ -1,7 +1,7 @@
 """The verbs. Imports nothing heavy: `freehold check` answers in a fraction of a second.
 
 Results go to stdout (one JSON object with --json), everything else to stderr. Exit codes: 0 done or promote, 2 the user's
-mistake, 3 undecided, 4 rejected by a gate, 1 our bug.
+mistake, 3 undecided, 4 the tuned model is not to be served or a leak was found, 1 our bug.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def _usd(text: str) -> Decimal:
 Offline = Annotated[
     bool, typer.Option("--offline", help="Refuse every socket to another machine, in workers as well, and count them.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Send what the plan says; without it nothing leaves this machine.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Send what the plan says; without it no server elsewhere is asked anything.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent, where, and what it may cost.")]
 Budget = Annotated[
     Decimal | None,
@@ -211,7 +213,7 @@ def check(recipe: RecipePath, json_: Json = False) -> None:
 @app.command()
 def settings() -> None:
     """Print every recipe setting with its default and meaning, as Markdown."""
-    from pipelines.recipe import reference
+    from pipelines.recipe_file import reference
 
     print(reference())
 
@@ -331,7 +333,7 @@ def review(
 
 @app.command()
 def decide(recipe: RecipePath, json_: Json = False) -> None:
-    """The verdict, from the stored report alone. Exit code 0, 3 (undecided) or 4 (rejected)."""
+    """The verdict, from the stored report alone. Exit code 0, 3 (undecided) or 4 (not to be served)."""
     from pipelines import report_lines
 
     outcome = _stage("decide", recipe)
@@ -370,6 +372,10 @@ def _run(path: Path, *, promote: bool, override: str | None, as_json: bool, **ch
 
     loaded = _load(path)
     how = stages.How(path, **chosen)
+    if promote:
+        from pipelines.promote import promotion_settings
+
+        promotion_settings(loaded)  # before hours of training
     with egress.offline_proof(loaded, how):
         for name in stages.ORDER:
             outcome = stages.run(name, loaded, how)
@@ -382,10 +388,15 @@ def _run(path: Path, *, promote: bool, override: str | None, as_json: bool, **ch
     if promote and (decision["verdict"] == "self_host" or override):
         from pipelines import promote as promotion
 
-        done = promotion.promote(loaded, how, override=override)
+        try:
+            done = promotion.promote(loaded, how, override=override)
+        except UserError:
+            _say(result, lines, as_json)  # the verdict stands, wherever the model could not be put
+            raise
         result["promotion"] = done
         lines += report_lines.promoted(done)
-    lines.append(f"runs:   mlflow ui --backend-store-uri {shown(tracking_uri(loaded))}")
+    uri = shown(tracking_uri(loaded))
+    lines.append(f"runs:   {uri}" if uri.startswith("http") else f"runs:   mlflow ui --backend-store-uri {uri}")
     _say(result, lines, as_json)
     raise SystemExit(_exit_code(decision))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from evaluation import decision, gates, looks, regressions, routing, summary
 from evaluation.providers import replay
 from evaluation.report import images, memo, render
-from pipelines import artifacts, audit, economics, load_test, report_folder, review, stages
+from pipelines import artifacts, audit, economics, egress, load_test, report_folder, review, stages, tracking
 from pipelines.recipe import Recipe
 from pipelines.report_folder import read_view
 from pipelines.stages import How, Made
@@ -77,9 +77,10 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         facts=manifest.facts, measured=economics.measured_capacity(report),
         build_usd=economics.build_cost(recipe)[1] or Decimal(0), today=datetime.now(UTC).date(),
     )  # fmt: skip
-    money["advice"] = _advice(decided.verdict, money["dearer"])
+    money["advice"] = _advice(decided, money["dearer"])
     body = {
         **decided.as_dict(),
+        "headline": decision.headline(decided, money["advice"]),
         "dataset": manifest.inputs["dataset"],
         "adapter": manifest.inputs["adapter"],
         "stand_in": manifest.facts["stand_in"],
@@ -105,6 +106,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         "facts": {
             **_facts(recipe, manifest),
             "mlflow": body["mlflow"],
+            "mlflow_elsewhere": tracking.elsewhere(recipe),
             "judge": judged,
             "snapshots": {
                 arm: replay.snapshot(a for (name, _), a in view.answers.items() if name == arm)
@@ -115,8 +117,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
             "load": loaded,
         },
     }
-    egress = json.loads((report / "egress.json").read_text())
-    pages = render(name=recipe.name, egress=egress, routing=policy, **drawn)
+    pages = render(name=recipe.name, egress=_sent(recipe), routing=policy, **drawn)
     for name, text in pages.items():
         artifacts.write_text(out / name, text)
     for name in (*pages, "decision.json", "routing.yaml", REGRESSIONS):
@@ -213,6 +214,17 @@ def _duplicate_share(counts: dict[str, Any]) -> float:
     return float(copies / max(1, step["in"]["records"]))
 
 
+def _sent(recipe: Recipe) -> list[dict[str, Any]]:
+    """What preparation and evaluation sent to whom, for the page; `here`: to this machine itself."""
+    found = []
+    for stage in ("prepare", "evaluate"):
+        path = stages.folder(recipe, stage) / "egress.json"
+        for receipt in json.loads(path.read_text()) if path.exists() else ():
+            purpose = re.sub(r" [0-9a-f]{12}$", "", receipt.get("purpose", "teacher" if stage == "prepare" else ""))
+            found.append({**receipt, "purpose": purpose, "here": egress.is_here(receipt["destination"])})
+    return found
+
+
 def look(recipe: Recipe, view: View) -> int:
     """Which look at these test items this is, over all runs beside this one; a new one is written down there.
 
@@ -229,16 +241,17 @@ def look(recipe: Recipe, view: View) -> int:
     return number
 
 
-def _advice(verdict: str, dearer: list[dict[str, Any]]) -> str:
-    """What money adds to a verdict about quality. dearer: economics' bills of tasks where the API is cheaper."""
-    if verdict not in ("self_host", "untuned") or not dearer:
+def _advice(decided: decision.Decision, dearer: list[dict[str, Any]]) -> str:
+    """What money adds to a verdict about quality. dearer: economics' bills of tasks where the baseline is cheaper."""
+    if decided.verdict not in ("self_host", "untuned") or not dearer:
         return ""
-    each = (f"{d['task']} ({d['arm']} {d['usd']:,.2f} USD a month, the API {d['api_usd']:,.2f})" for d in dearer)
+    theirs = decision.named(decided.gates.baseline)
+    each = (f"{d['task']} ({d['arm']} {d['usd']:,.2f} USD a month, {theirs} {d['api_usd']:,.2f})" for d in dearer)
     later = [f"{d['cheaper_from']:,} requests a month ({d['task']})" for d in dearer if d["cheaper_from"] is not None]
     grown = f" or the traffic grows to {' and '.join(later)}" if later else ""
     return (
-        f"Quality allows it, money does not: at the declared traffic the API is cheaper for {', '.join(each)}."
-        f" Stay on the API, unless the data must stay in the house{grown}."
+        f"Quality allows it, money does not: at the declared traffic {theirs} is cheaper for {', '.join(each)}."
+        f" Stay on {theirs}, unless the data must stay in the house{grown}."
     )
 
 
@@ -247,6 +260,7 @@ def _facts(recipe: Recipe, manifest: artifacts.Manifest) -> dict[str, Any]:
     adapter = artifacts.need(stages.folder(recipe, "train"), "train")
     return {
         "masked": dataset.facts["masked"],
+        "engine": dataset.facts.get("engine"),
         "counts": dataset.counts,
         "base": adapter.facts["base"],
         "lora": adapter.facts["lora"],

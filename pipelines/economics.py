@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation import break_even, cost, prices, sensitivity
-from evaluation.decision import Decision, in_its_place
+from evaluation.decision import Decision, in_its_place, named
 from evaluation.prices import Book
 from evaluation.results import Answer
 from evaluation.sensitivity import Range
@@ -82,7 +82,7 @@ def of(
         if arm == serving and task in gated and found["saving_usd"] is not None and found["saving_usd"] < 0:
             dearer.append({"task": task, "arm": arm, **_bills(found, d.monthly_requests)})
     if len(cases) > 1 and set(cases) == gated:
-        saving, note = _together(cases, d.monthly_requests, serving)
+        saving, note = _together(cases, d.monthly_requests, serving, named(d.baseline))
         notes.append(note)
         if saving is not None and saving >= 0:  # what a task alone cannot pay for, all of them can
             dearer = []
@@ -315,17 +315,17 @@ def _compare(
     }
 
 
-def _together(cases: dict[str, cost.Case], monthly: int, arm: str) -> tuple[Decimal | None, str]:
+def _together(cases: dict[str, cost.Case], monthly: int, arm: str, baseline: str) -> tuple[Decimal | None, str]:
     """What tasks served by one fleet save in a month, each at the declared traffic, and the sentence about it."""
     case, requests = cost.together(list(cases.values())), monthly * len(cases)
     month, api_usd = cost.self_hosted_month(case, requests), cost.managed_month(case.api, requests)
-    named = f"{' and '.join(cases)} together, {arm} on one fleet"
+    which = f"{' and '.join(cases)} together, {arm} on one fleet"
     if month.usd is None or api_usd is None:
-        return None, f"{named}: cost cannot be compared."
+        return None, f"{which}: cost cannot be compared."
     high = break_even.widest_range(case, _range(case, requests))
     return api_usd - month.usd, (
-        f"{named}: at {requests:,} requests a month the API costs {api_usd:,.2f} USD, self-hosting {month.usd:,.2f} USD on"
-        f" {month.replicas} replica(s): {'self-hosting' if api_usd >= month.usd else 'the API'} is cheaper."
+        f"{which}: at {requests:,} requests a month {baseline} costs {api_usd:,.2f} USD, self-hosting {month.usd:,.2f} USD on"
+        f" {month.replicas} replica(s): {'self-hosting' if api_usd >= month.usd else baseline} is cheaper."
         f" {break_even.in_words([asdict(i) for i in break_even.intervals(case, high=high) or ()], high)}"
     )
 
@@ -415,13 +415,14 @@ def _sentence(task: str, found: dict[str, Any], monthly: int, recipe: Recipe, st
         return f"{task}: cost cannot be compared; {found['basis']}."
     if found["saving_usd"] is None:
         return f"{task}: cost cannot be compared; the baseline has no price."
-    mine, cheaper = found["self_hosted"], "self-hosting" if found["saving_usd"] >= 0 else "the API"
+    mine, theirs = found["self_hosted"], named(recipe.decision.baseline)
+    cheaper = "self-hosting" if found["saving_usd"] >= 0 else theirs
     priced = " (the stand-in is priced as the API it stands for)" if stand_in else ""
     sure = _sure(found["chance"])
     counted = "" if recipe.decision.upkeep.people else " Nobody's working time is counted."
     even = "" if recipe.decision.traffic.profile else " Arrivals are taken to be even over the week."
     return (
-        f"{task}: at {monthly:,} requests a month the API costs {found['api_usd']:,.2f} USD{priced}, self-hosting"
+        f"{task}: at {monthly:,} requests a month {theirs} costs {found['api_usd']:,.2f} USD{priced}, self-hosting"
         f" {mine['usd']:,.2f} USD on {mine['replicas']} replica(s): {cheaper} is cheaper."
         f" {break_even.in_words(found['break_even'], found['searched_to'])}{sure}{counted}{even}"
     )

@@ -229,7 +229,14 @@ def _certify(
         "dataset_before": before,
         "dataset_after": after,
         "rows_after": 0,
-        "open": [f"{name} still serves and was trained on these rows: `freehold run RECIPE --promote` replaces it" for name in traces.served],
+        "open": [
+            *(f"{name} still serves and was trained on these rows: `freehold run RECIPE --promote` replaces it" for name in traces.served),
+            *(
+                f"adapter {sha[:12]} was trained on these rows and is still in MLflow and wherever it was published, on disk until the"
+                " next training: `freehold run RECIPE` trains one without them; delete the copies of this one"
+                for sha in traces.adapters
+            ),
+        ],
     }  # fmt: skip
     folder = recipe.run_folder / CERTIFICATES
     folder.mkdir(exist_ok=True)

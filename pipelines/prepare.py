@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     chosen = recipe.model_dump(include={"seed", "privacy", "dataset", "tasks", "teacher"}, mode="json")
     chosen["dataset"].pop("executor")  # any executor gives the same dataset
     chosen["privacy"].pop("canaries")  # planted when training, not in the dataset
+    chosen["privacy"]["planted"] = artifacts.digest(_planted(recipe))  # what is looked for, wherever the list lies
     for how in ("budget_usd", "concurrency", "timeout_s", "api_key_env", "price") if chosen["teacher"] else ():
         chosen["teacher"].pop(how)  # answers are kept, so neither do these decide what it holds
     for source in recipe.sources:
@@ -42,7 +45,7 @@ def inputs(recipe: Recipe) -> dict[str, str]:
         "surrogate key": artifacts.digest(surrogate_key(recipe).hex())[:16],
         "forgotten": artifacts.digest(tombstones.read(recipe.run_folder)),
         **{
-            f"source {s.name}": artifacts.digest([s.kind, s.options, artifacts.tree_sha256(s.path)])
+            f"source {s.name}": artifacts.digest([s.kind, s.options, s.licence, artifacts.tree_sha256(s.path)])
             for s in recipe.sources
         },
     }
@@ -82,12 +85,14 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
                 counts,
                 {n: card.SourceOf(s.kind, s.licence, sha) for n, (s, sha) in sources.items()},
                 out,
+                masked_by=_masked_by(recipe),
                 teacher=teacher.facts if teacher is not None else None,
             ),
         )
     tracked.dataset(out, SPLITS)
     facts: dict[str, Any] = {
         "masked": dict(counts.masked),
+        "engine": _masked_by(recipe),
         "languages": dict(counts.languages),
         "leakage": counts.leakage,
         "audit": counts.audit,
@@ -97,6 +102,19 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     }
     # a teacher's answers are asked once and kept; which model gave them when is no function of the inputs
     return Made(counts=counts.steps, facts=facts, timed=["teacher.jsonl", "egress.json"] if teacher is not None else [])
+
+
+def _masked_by(recipe: Recipe) -> str:
+    """What the settings find and what they do not, for card and report."""
+    kind = recipe.privacy.engine.kind
+    if not recipe.privacy.redaction:
+        return "Nothing was masked: privacy.redaction is off."
+    if kind == "core":
+        return (
+            "By the engine `core`: participants wherever a source names them, contact data, numbers with checksums, announced"
+            " account numbers and addresses, secrets. Names of third persons in free text it does not find."
+        )
+    return f"By the engine `{kind}` after the core. Names of third persons in free text are found in part."
 
 
 def _planted(recipe: Recipe) -> tuple[str, ...]:
@@ -161,6 +179,18 @@ def surrogate_key(recipe: Recipe) -> bytes:
     path = recipe.run_folder.parent / "surrogate.key"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
+        made = path.with_name(f"{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
             f.write(secrets.token_hex(32))
-    return bytes.fromhex(path.read_text())
+            f.flush()
+            os.fsync(f.fileno())
+        with suppress(FileExistsError):  # another command was first
+            os.link(made, path)
+        made.unlink()
+    text = path.read_text().strip()
+    if re.fullmatch(r"[0-9a-f]{64}", text) is None:
+        raise UserError(
+            f"{path}: holds no key of 32 bytes in hexadecimal. Bring the file back from where it was kept; without it, delete it,"
+            " and everything is prepared anew under another key."
+        )
+    return bytes.fromhex(text)

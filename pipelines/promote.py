@@ -35,7 +35,7 @@ class GateRefused(UserError):
 
 def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]:
     """Serve the adapter on the recipe's target. Returns the record of what was done."""
-    settings = _settings(recipe)
+    settings = promotion_settings(recipe)
     with artifacts.locked(recipe.run_folder):
         adapter = artifacts.need(stages.folder(recipe, "train"), "train")
         if adapter.facts.get("canaries") is not None:  # no override: nobody's customers are served by a planted model
@@ -83,7 +83,7 @@ def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]
 
 def promote_api(recipe: Recipe, how: How) -> dict[str, Any]:
     """Point the registry's alias at the API that the decision keeps. Returns the record of what was done."""
-    settings, arm = _settings(recipe), recipe.decision.baseline
+    settings, arm = promotion_settings(recipe), recipe.decision.baseline
     api = recipe.evaluation.endpoint(arm)
     if api is None or api.is_stand_in:
         what = "no API" if api is None else "a stand-in on this machine, which serves nobody"
@@ -119,7 +119,7 @@ def promote_api(recipe: Recipe, how: How) -> dict[str, Any]:
 
 def rollback(recipe: Recipe, how: How) -> dict[str, Any]:
     """Point the alias back at the version that served before the current one; repeated after a failure, to the same one."""
-    settings = _settings(recipe)
+    settings = promotion_settings(recipe)
     with artifacts.locked(recipe.run_folder):
         current = _current(recipe)
         if current is None or not current.get("previous"):
@@ -162,9 +162,14 @@ def status(recipe: Recipe) -> dict[str, Any]:
     return {"recipe": recipe.name, "stages": listed, "serving": _current(recipe)}
 
 
-def _settings(recipe: Recipe) -> Promotion:
+def promotion_settings(recipe: Recipe) -> Promotion:
+    """The recipe's section `promotion`. Raises UserError where there is none."""
     if recipe.promotion is None:
-        raise UserError("the recipe has no section `promotion`: it says neither where to serve nor under which alias.")
+        raise UserError(
+            "the recipe has no section `promotion`, so it says neither where to serve nor under which alias. Add, for example,"
+            " `promotion: {alias: my-model, target: {kind: directory, options: {path: served}}}`; `kind: vllm` loads it on"
+            " running servers."
+        )
     return recipe.promotion
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from data_prep import plugins
 from data_prep.pii import KINDS
 from data_prep.records import UserError
-from pipelines.recipe import Engine, Recipe, section_of
+from pipelines.recipe import Engine, Recipe, options_table, section_of, settings_tables
 
 Loc = tuple[int | str, ...]
 PLUGINS = {
@@ -43,7 +44,7 @@ def load(path: Path) -> Recipe:
         raise RecipeError("\n".join(sorted(found, key=_line))) from None
     mistakes = [m for loc, kind, options in _plugged(recipe) for m in _option_mistakes(path, data, loc, kind, options)]
     mistakes += _labels_of_metrics(path, data, recipe) + _no_documents(path, data, recipe)
-    mistakes += _rules(path, data, recipe)
+    mistakes += _rules(path, data, recipe) + _launch(path, data, recipe)
     if mistakes:
         raise RecipeError("\n".join(sorted(mistakes, key=_line)))
     return _absolute(recipe, path.absolute().parent)
@@ -52,6 +53,32 @@ def load(path: Path) -> Recipe:
 def options(package: str, kind: str, given: dict[str, Any]) -> dict[str, Any]:
     """A plug-in's options, validated against its signature and complete with its defaults."""
     return plugins.options(plugins.load(package, kind, next(f for p, f in PLUGINS.values() if p == package)), given)
+
+
+def reference() -> str:
+    """Every setting, and every plug-in with its options, as Markdown."""
+    lines = settings_tables()
+    for kind, (package, function) in PLUGINS.items():
+        lines += [f"# {kind}: files of {package.replace('.', '/')}", ""]
+        for name in plugins.names(package):
+            found = plugins.load(package, name, function)
+            told = inspect.getdoc(plugins.module(package, name)) or ""
+            lines += [f"## {kind}: {name}", "", _first_paragraph(told), ""]
+            if table := options_table(plugins.options_model(found)):
+                lines += [*table, "", *_options_in_words(found)]
+    metrics = [(n, plugins.module("evaluation.metrics", n)) for n in plugins.names("evaluation.metrics")]
+    lines += ["# decision.metrics: files of evaluation/metrics", "", "| metric | what it is |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{n}` | {_first_paragraph(inspect.getdoc(m) or '')} |" for n, m in metrics)])
+
+
+def _first_paragraph(text: str) -> str:
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _options_in_words(function: Any) -> list[str]:
+    """What a plug-in's own words say of its options: the paragraphs after the first, without the one on errors."""
+    told = [" ".join(p.split()) for p in (inspect.getdoc(function) or "").split("\n\n")[1:]]
+    return [line for p in told for line in (p, "")]
 
 
 def _parse(path: Path) -> CommentedMap:
@@ -247,6 +274,25 @@ def _no_documents(path: Path, data: Any, recipe: Recipe) -> list[str]:
         f"{path}:{_position(data, ('evaluation', 'arms'))}: evaluation.arms: {arms} are shown passages of documents, but no"
         f" source holds any. Add one of kind {named}, or leave these arms out."
     ]
+
+
+def _launch(path: Path, data: Any, recipe: Recipe) -> list[str]:
+    """The accelerate file of the recipe, read before hours of preparation instead of after them."""
+    chosen, wanted = recipe.training.launch, recipe.training.world_size
+    if chosen is None:
+        return []
+    file, where = path.absolute().parent / chosen, f"{path}:{_position(data, ('training', 'launch'))}: training.launch"
+    try:
+        found = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as e:
+        told = getattr(e, "strerror", None) or "is no YAML"
+        return [f"{where}: {file}: {told}. Copy one of recipes/launch/ there, or name it by its path from the recipe."]
+    processes = found.get("num_processes") if isinstance(found, dict) else None
+    if processes != wanted:
+        return [
+            f"{where}: {file} has num_processes {processes}, training.world_size is {wanted}. Set them to the same number."
+        ]
+    return []
 
 
 def _absolute(recipe: Recipe, folder: Path) -> Recipe:

@@ -125,11 +125,14 @@ def forgotten(found: list[dict[str, Any]], *, executed: bool) -> list[str]:
                 if f["rebuild_s"]
                 else "was never trained here"
             )
-            lines.append(f"  rebuilding: {cost}")
+            lines.append(f"  training anew afterwards (`freehold run RECIPE`): {cost}")
         else:
             lines += [f"  marked in MLflow: {m}" for m in f["marked"]] + [f"  open: {o}" for o in f["open"]]
             lines.append(f"  certificate: {f['certificate']}")
-    return [*lines, "nothing was changed; --execute does it"] if found and not executed else lines
+    todo = (
+        "nothing was changed; --execute rebuilds the datasets without them, and erases or marks what was made from them"
+    )
+    return [*lines, todo] if found and not executed else lines
 
 
 def prepared(manifest: Manifest) -> list[str]:
@@ -201,16 +204,11 @@ def evaluated(folder: Path) -> list[str]:
 
 
 def decided(folder: Path, decision: dict[str, Any]) -> list[str]:
-    from evaluation.decision import headlines  # with scipy; other stages' lines do without
-
-    lines = [
-        "",
-        f"verdict: {headlines(decision['gates']['baseline'])[decision['verdict']].upper()}. {decision['sentence']}",
-    ]
+    lines = ["", f"verdict: {decision['headline'].upper()}. {decision['sentence']}"]
     lines += [
         f"  {d['slice']}: {d['verdict']} ({d['kind']})" for d in decision["slices"] if d["slice"].startswith("task=")
     ]
-    said = {True: "passed", False: "FAILED", None: "not shown"}
+    said = {True: "passed", False: "FAILED", None: "not proven"}
     lines += [f"  {g['name']}: {said[g['passed']]}. {g['sentence']}" for g in decision["audit"]]
     economics = _json(folder / "economics.json")
     for note in filter(None, [economics["advice"], *economics["notes"], *economics["warnings"]]):

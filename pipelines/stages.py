@@ -76,6 +76,7 @@ def run(name: str, recipe: Recipe, how: How) -> Outcome:
     stage: Stage = importlib.import_module(f"pipelines.{name}")
     out = folder(recipe, name)
     with artifacts.locked(recipe.run_folder):
+        artifacts.tidy(out)
         inputs = stage.inputs(recipe)
         done = artifacts.read_manifest(out)
         lost = done.facts.get(LOST) if done is not None and not how.replay else None

@@ -74,6 +74,8 @@ def render(scan: Scan, path: Path, *, today: date) -> str:
         f"  monthly_requests: {max(1, round(scan.survey.tickets_a_month or 1000))}",
         *_traffic(scan.survey.hours),
         "",
+        "# promotion: {alias: my-model, target: {kind: directory, options: {path: served}}}  # or kind: vllm, see SETTINGS.md",
+        "",
     ]
     return "\n".join(lines)
 

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from data_prep.records import UserError
+from evaluation.egress import Policy
 from evaluation.offline import is_loopback
 from pipelines import artifacts
 from pipelines.recipe import Recipe
@@ -100,6 +101,8 @@ class Store:
     def __init__(self, recipe: Recipe) -> None:
         self.uri = tracking_uri(recipe)
         self.recipe = recipe
+        if is_elsewhere(self.uri):
+            Policy(recipe.egress.destinations).check(shown(self.uri))
         recipe.run_folder.mkdir(parents=True, exist_ok=True)
         with _told(self.uri):
             self.client = _client(self.uri)

@@ -12,6 +12,9 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +51,10 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     from pipelines.training import base
 
     if os.environ.get("WORLD_SIZE"):
-        raise AssertionError("a launched process works in work(), it does not launch")
+        raise UserError(
+            "WORLD_SIZE is set, so this looks like one of several launched processes, and `freehold train` launches them itself."
+            " Unset it, or give the launcher `-m pipelines.train RECIPE`."
+        )
     base.materialise(recipe)  # once, before several processes want it
     line = launch_line(recipe, how.recipe_path)
     how.on_event("$ " + shlex.join(line))
@@ -56,13 +62,14 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         **os.environ,
         "PYTHONSAFEPATH": "1",  # a local folder named `pipelines` must not shadow the package
         "FREEHOLD_STAGE_RUN": tracked.run_id,
+        "FREEHOLD_LAUNCHED_BY": str(os.getpid()),
         "TOKENIZERS_PARALLELISM": "false",
     }
     refused = out / "refused.txt"
     refused.unlink(missing_ok=True)
     done = subprocess.run(line, env={**environment, "FREEHOLD_REFUSED": str(refused)}, check=False)
-    if refused.exists():
-        raise UserError(refused.read_text())
+    if refused.exists() and (told := refused.read_text()):  # a full disk leaves it empty
+        raise UserError(told)
     if done.returncode != 0:
         raise RuntimeError(f"the training processes ended with exit code {done.returncode}; their output is above")
     return _made(out, tracked)
@@ -72,7 +79,7 @@ def _made(out: Path, tracked: StageRun) -> Made:
     """What the processes left in the partial folder, with its parameters logged."""
     facts = json.loads((out / "facts.json").read_text())
     tracked.params({f"lora.{k}": v for k, v in facts["lora"].items()} | {"world_size": facts["world_size"]})
-    return Made(counts=facts["rows"], facts=facts, timed=["speed.json"], scratch=["checkpoints"])
+    return Made(counts=facts["rows"], facts=facts, timed=["speed.json"], scratch=["checkpoints", ".lock"])
 
 
 def launch_line(recipe: Recipe, recipe_path: Path) -> list[str]:
@@ -101,10 +108,15 @@ def _main(recipe_path: Path) -> None:
 
     recipe = recipe_file.load(recipe_path)
     check_world_size(recipe)
+    if recipe.training.world_size == 1:
+        _one_gpu()
     chosen = inputs(recipe)
     out = stages.folder(recipe, "train")
     if os.environ.get("FREEHOLD_STAGE_RUN"):
-        work(recipe, out.with_name(out.name + ".partial"), os.environ["FREEHOLD_STAGE_RUN"])
+        partial = out.with_name(out.name + ".partial")
+        _end_with(int(os.environ["FREEHOLD_LAUNCHED_BY"]))
+        with artifacts.locked(partial) if rank() == 0 else nullcontext():
+            work(recipe, partial, os.environ["FREEHOLD_STAGE_RUN"])
         return
     done = artifacts.read_manifest(out)
     if done is not None and done.inputs == chosen:
@@ -119,6 +131,26 @@ def _main(recipe_path: Path) -> None:
         with tracked_stage(recipe, recipe_path, "train", chosen) as tracked:
             work(recipe, out.with_name(out.name + ".partial"), tracked.run_id)
             tracked.finished(stages.finish(out, "train", chosen, _made(out.with_name(out.name + ".partial"), tracked)))
+
+
+def _one_gpu() -> None:
+    """Of several visible GPUs one process takes the first: with more the trainer would wrap the model for all of them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0]
+
+
+def _end_with(launcher: int) -> None:
+    """End this process where the command that launched it is gone: the same command begins anew, in the same folder."""
+
+    def watch() -> None:
+        while True:
+            time.sleep(1)
+            try:
+                os.kill(launcher, 0)
+            except ProcessLookupError:
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def rank() -> int:
@@ -178,10 +210,11 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
         _same_tokens(made.train_dataset, trained)
         resume = _last_checkpoint(checkpoints)
         result = made.train(resume_from_checkpoint=str(resume) if resume else None)
+    weights = trainer.gathered(made.model)
     if rank() != 0:
         return
     seconds = clock.seconds
-    made.model.save_pretrained(out, safe_serialization=True)
+    made.model.save_pretrained(out, safe_serialization=True, state_dict=weights)
     tokenizer.save_pretrained(out)
     facts = {
         "base": {"name": base.name, "revision": base.revision, "chat_template_sha256": base.chat_template_sha256},
@@ -215,8 +248,18 @@ def _listener(recipe: Recipe, run_id: str | None) -> Any:
         return lambda _step, _values: None
     from pipelines.tracking import Store
 
-    store = Store(recipe)
-    return lambda step, values: store.metrics(run_id, values, step)
+    store, lost = Store(recipe), list[str]()
+
+    def listen(step: int, values: dict[str, float | None]) -> None:
+        if lost:
+            return
+        try:
+            store.metrics(run_id, values, step)
+        except UserError as e:  # hours of GPUs are worth more than a curve, and losses.jsonl has it
+            lost.append(str(e))
+            stages.log.warning("train: no more losses go to MLflow, losses.jsonl has them all: %s", e)
+
+    return listen
 
 
 def _same_tokens(dataset: Any, trained: int) -> None:
@@ -231,9 +274,18 @@ def _same_tokens(dataset: Any, trained: int) -> None:
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written whole; the trainer's state is the last file it writes."""
-    whole = [p for p in folder.glob("checkpoint-*") if (p / "trainer_state.json").exists()]
+    """The newest checkpoint that was written whole."""
+    whole = [p for p in folder.glob("checkpoint-*") if _is_whole(p)]
     return max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """The trainer's state is the last file that rank 0 writes, and it does not write it at once."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _tidy_adapter_config(path: Path, base: Any) -> dict[str, Any]:

@@ -44,11 +44,14 @@ class LocalModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        # over several GPUs, layer by layer: the base may be larger than one of them
+        spread = "auto" if torch.cuda.device_count() > 1 else None
         self.tokenizer = AutoTokenizer.from_pretrained(base)
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True).to(device).eval()
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True, device_map=spread).eval()
+        model = model if spread else model.to(device)
         self.model: Any = PeftModel.from_pretrained(model, adapter).eval() if adapter is not None else model
         self.has_adapter, self.dtype = adapter is not None, dtype
         self.stop_ids = list(stop_ids)

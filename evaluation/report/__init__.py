@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from evaluation import regressions
-from evaluation.decision import Decision, headlines
+from evaluation.decision import Decision, headline, headlines
 from evaluation.regressions import Ledger
 from evaluation.report import memo
 from evaluation.report.charts import bars, calibration, intervals, staircase, standalone, tornado
@@ -62,6 +62,7 @@ def render(
     shown = {
         "name": name,
         "decided": decided,
+        "headline": headline(decided, economics["advice"]),
         "verdicts": headlines(decided.gates.baseline),
         "economics": economics,
         "tasks": tasks,
@@ -135,7 +136,10 @@ def _charts(
             for t in tasks
         },
         "length_charts": {t: chart for t in tasks if (chart := _lengths(view, t, arms, facts))},
-        "staircases": {t: _staircase(found, economics["monthly_requests"]) for t, found in economics["tasks"].items()},
+        "staircases": {
+            t: _staircase(found, economics["monthly_requests"], decided.gates.baseline)
+            for t, found in economics["tasks"].items()
+        },
         "tornados": {t: _tornado(found) for t, found in economics["tasks"].items()},
     }
 
@@ -175,10 +179,10 @@ def _lengths(view: View, task: str, arms: Sequence[str], facts: dict[str, Any]) 
     return bars(rows, "words", f"Median words of an answer by arm, {task}")
 
 
-def _staircase(found: dict[str, Any], now: int) -> Markup:
+def _staircase(found: dict[str, Any], now: int, baseline: str) -> Markup:
     points = [(float(p["requests"]), float(p["self_hosted_usd"]), float(p["api_usd"])) for p in found["staircase"]]
     cheaper = [(float(i["low"]), float(i["high"])) for i in found["break_even"] or ()]
-    return staircase(points, now, cheaper, "Cost a month by requests a month")
+    return staircase(points, now, cheaper, "Cost a month by requests a month", "API" if baseline == "api" else baseline)
 
 
 def _tornado(found: dict[str, Any]) -> Markup:

@@ -57,7 +57,11 @@ def bars(rows: Sequence[tuple[str, float | None]], unit: str, title: str) -> Mar
 
 
 def staircase(
-    points: Sequence[tuple[float, float, float]], now: float, cheaper: Sequence[tuple[float, float]], title: str
+    points: Sequence[tuple[float, float, float]],
+    now: float,
+    cheaper: Sequence[tuple[float, float]],
+    title: str,
+    api: str = "API",
 ) -> Markup:
     """Monthly cost over monthly requests: (requests, self-hosted, API) in ascending order; where self-hosting costs no more is
     shaded; `now` is the declared traffic."""
@@ -87,7 +91,8 @@ def staircase(
     )
     key = (
         f'<line class="own" x1="{left}" x2="{left + 24}" y1="{high + 44}" y2="{high + 44}"/><text x="{left + 30}" y="{high + 48}">self-hosted</text>'
-        f'<line class="api" x1="{left + 130}" x2="{left + 154}" y1="{high + 44}" y2="{high + 44}"/><text x="{left + 160}" y="{high + 48}">API</text>'
+        f'<line class="api" x1="{left + 130}" x2="{left + 154}" y1="{high + 44}" y2="{high + 44}"/>'
+        f'<text x="{left + 160}" y="{high + 48}">{escape(api)}</text>'
         f'<line class="now" x1="{left + 220}" x2="{left + 244}" y1="{high + 44}" y2="{high + 44}"/>'
         f'<text x="{left + 250}" y="{high + 48}">declared: {_short(now)} a month</text>'
     )

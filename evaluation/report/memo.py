@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.break_even import in_words
-from evaluation.decision import Decision, SliceDecision, bounds
+from evaluation.decision import Decision, SliceDecision, bounds, named
 from evaluation.report.formats import milliseconds, number, usd
 
 Rows = Sequence[Mapping[str, Any]]
@@ -64,13 +64,13 @@ def break_even(decided: Decision, economics: Mapping[str, Any]) -> dict[str, str
 
 def hybrids(decided: Decision, economics: Mapping[str, Any]) -> dict[str, str]:
     """Task → a month with what the decision moves, or what must not leave, on own hardware; and what either side alone costs."""
-    told = {}
+    told, theirs = {}, named(decided.gates.baseline)
     for task in gated_tasks(decided):
         f = economics["tasks"].get(task)
         if f is not None and f["hybrid"] is not None:
             told[task] = (
                 f"{f['hybrid']['local_share']:.0%} of the requests on own hardware (what may move, and what must not leave), the"
-                f" rest at the API: {usd(f['hybrid']['usd'])} USD a month; all at the API {usd(f['api_usd'])}, all on own"
+                f" rest at {theirs}: {usd(f['hybrid']['usd'])} USD a month; all at {theirs} {usd(f['api_usd'])}, all on own"
                 f" hardware {usd(f['self_hosted']['usd'])}."
             )
     return told
@@ -99,7 +99,10 @@ def leaves(routing: Mapping[str, Any]) -> str:
     stays = [s for s in slices if s not in away and f"task={s.split('/')[0]}" in away]
     sent = _listed(told) or "only what no rule names"
     sent += f" (but not {_listed(stays)})" if stays else ""
-    return f"In production, by routing.yaml, {sent} would go to {'the API' if api == 'api' else api}; rows marked local_only never."
+    return (
+        f"In production, by routing.yaml, {sent} would go to {'the API' if api == 'api' else api}; rows marked local_only never."
+        " That is a policy for your gateway: nothing is masked there."
+    )
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -179,7 +182,7 @@ def _cost(task: str, arms: tuple[str, str], economics: Mapping[str, Any]) -> Fig
     saving = economics["tasks"].get(task, {}).get("saving_usd")
     reading = f"at {economics['monthly_requests']:,} requests"
     if saving is not None:
-        reading += f": {usd(abs(saving))} USD {'less' if saving >= 0 else 'more'} than the API"
+        reading += f": {usd(abs(saving))} USD {'less' if saving >= 0 else 'more'} than {named(arms[1])}"
     return Figure(f"cost a month, {task}", mine, theirs, reading)
 
 

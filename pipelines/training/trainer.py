@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
+from torch.distributed.tensor import DTensor
 from transformers import (
     AutoModelForCausalLM,
     BitsAndBytesConfig,
@@ -19,6 +20,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from data_prep.records import Row
+from pipelines import artifacts
 from pipelines.progress import Update
 from pipelines.recipe import Training
 
@@ -62,8 +64,8 @@ class Losses(TrainerCallback):
             return
         kept = []
         if self._file.exists():  # what was logged after the checkpoint that training resumes from is computed again
-            kept = [x for x in self._file.read_text().splitlines() if json.loads(x)["step"] <= state.global_step]
-        self._file.write_text("".join(f"{x}\n" for x in kept))
+            kept = [x for x in losses_in(self._file) if x["step"] <= state.global_step]
+        artifacts.write_text(self._file, "".join(f"{json.dumps(x)}\n" for x in kept))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if not state.is_world_process_zero or not logs:
@@ -83,6 +85,25 @@ class Losses(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
             self._update(state.global_step, state.max_steps)
+
+
+def losses_in(file: Path) -> list[dict[str, Any]]:
+    """The lines of a losses.jsonl; a kill or a full disk may have torn the last one, which is left out."""
+    found = []
+    for line in file.read_text().splitlines():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return found
+
+
+def gathered(model: Any) -> dict[str, torch.Tensor] | None:
+    """The trained weights whole, on the CPU, where FSDP2 sharded them; None where it did not. All processes call it together."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not any(isinstance(p, DTensor) for p in trained.values()):
+        return None
+    return {n: (p.full_tensor() if isinstance(p, DTensor) else p).detach().cpu() for n, p in trained.items()}
 
 
 def precision(settings: Training) -> torch.dtype:
@@ -160,6 +181,9 @@ def config(settings: Training, checkpoints: Path, *, seed: int, has_dev: bool, d
         save_steps=settings.save_every,
         save_total_limit=2,
         load_best_model_at_end=bool(every and settings.patience),
+        restore_callback_states_from_checkpoint=bool(
+            every and settings.patience
+        ),  # else a kill forgets bad evaluations
         metric_for_best_model="eval_loss" if every and settings.patience else None,
         greater_is_better=False if every and settings.patience else None,
         report_to="none",  # our own callback logs; the stock one opens a run of its own
@@ -203,8 +227,10 @@ def make(
     from datasets import Dataset
 
     dtype = precision(settings)
+    # before the model: what `args` sets up says which GPU is this process's, and that FSDP is to load the base once a node
+    args = config(settings, checkpoints, seed=seed, has_dev=bool(dev), dtype=dtype)
     quantized = quantization(settings, dtype)
-    local = {"": torch.cuda.current_device()} if quantized is not None and torch.cuda.is_available() else None
+    local = {"": args.device} if quantized is not None and args.device.type == "cuda" else None
     model = AutoModelForCausalLM.from_pretrained(
         base,
         dtype=dtype,
@@ -223,7 +249,7 @@ def make(
         callbacks.append(EarlyStoppingCallback(settings.patience))
     made = CompletionHeadTrainer(
         model=model,
-        args=config(settings, checkpoints, seed=seed, has_dev=bool(dev), dtype=dtype),
+        args=args,
         train_dataset=table(train),
         eval_dataset=table(dev) if dev and settings.eval_every else None,
         processing_class=tokenizer,

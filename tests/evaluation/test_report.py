@@ -83,14 +83,14 @@ def pages(
     }  # fmt: skip
     facts = {
         "masked": {"email": 3}, "counts": {"read": {"in": {"tickets": 1}, "out": {}, "dropped": {text: 1}}}, "method": "lora", "lora": {"r": 8},
-        "base": {"name": text, "revision": "0" * 40}, "hashes": {"dataset": "0" * 64}, "mlflow": MLFLOW, "stand_in": True,
-        "load": [LOAD], **more,
+        "base": {"name": text, "revision": "0" * 40}, "hashes": {"dataset": "0" * 64}, "mlflow": MLFLOW, "mlflow_elsewhere": text, "engine": text,
+        "stand_in": True, "load": [LOAD], **more,
     }  # fmt: skip
     return render(
         name=text, decided=decided, economics=economics, view=view, facts=facts, routing=policy(decided, {}, model="m"),
         quality={"arms": arm_table(view, ARMS), "differences": difference_table(view, "tuned", ["api"], seed=1)},
         speed=speed_table(view, ARMS),
-        egress=[{"rows": 1, "bytes": 2, "requests": 1, "destination": text, "stand_in": True, "local_only_rows_kept_back": 0}],
+        egress=[{"rows": 1, "bytes": 2, "requests": 1, "destination": text, "purpose": text, "here": True, "local_only_rows_kept_back": 0}],
     )  # fmt: skip
 
 

@@ -86,8 +86,8 @@ def test_an_api_by_another_name_is_an_api() -> None:
     made = replace(made, gates=replace(made.gates, baseline="claude"))
     found = policy(made, {}, model="m", apis=["api", "claude"])
     assert found["sensitive"]["never"] == ["api", "claude"]
-    assert (
-        leaves(found) == "In production, by routing.yaml, task=triage would go to claude; rows marked local_only never."
+    assert leaves(found).startswith(
+        "In production, by routing.yaml, task=triage would go to claude; rows marked local_only never. That is a policy"
     )
     assert "nothing goes to an API" in leaves(
         policy(replace(made, gates=replace(made.gates, baseline="few_shot")), {}, model="m")

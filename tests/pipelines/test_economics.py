@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.decision import Decision, Gates, SliceDecision, Verdict
+from evaluation.decision import Decision, Gates, SliceDecision, Verdict, headline
 from evaluation.results import Answer, Item
 from evaluation.summary import View, speed_table
 from pipelines import decide, economics, recipe_file
@@ -243,12 +243,17 @@ def test_an_untuned_arm_that_is_enough_has_its_own_bill_beside_the_api_s(tmp_pat
     grows, never = (judged(recipe_with(tmp_path, h), view, enough, build_usd=D(6000)) for h in (HARDWARE, slow))
     (bill,) = grows["dearer"]
     assert bill == {"task": "triage", "arm": "few_shot", "usd": D(146), "api_usd": D(27), "cheaper_from": 540_741}
-    told = decide._advice("untuned", grows["dearer"])
+    told = decide._advice(enough, grows["dearer"])
     assert "cheaper for triage (few_shot 146.00 USD a month, the API 27.00)" in told
     assert told.endswith("or the traffic grows to 540,741 requests a month (triage).")
     # at a hundredth of a request a second own hardware costs more than the API at any volume
-    assert decide._advice("untuned", never["dearer"]).endswith("unless the data must stay in the house.")
-    assert decide._advice("api", grows["dearer"]) == ""
+    assert decide._advice(enough, never["dearer"]).endswith("unless the data must stay in the house.")
+    assert decide._advice(replace(PROVEN, verdict="api"), grows["dearer"]) == ""
+    assert headline(enough, told) == "Stay on the API: quality allows an untuned model, money does not"
+    other = replace(PROVEN, gates=replace(PROVEN.gates, baseline="claude"))
+    assert "Stay on the claude arm, unless" in decide._advice(other, grows["dearer"])
+    assert headline(other, told) == "Stay on claude: quality allows self-hosting, money does not"
+    assert headline(PROVEN) == "Self-host"
 
 
 def test_what_no_task_pays_for_alone_all_of_them_may_on_one_fleet(tmp_path: Path) -> None:

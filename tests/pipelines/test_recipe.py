@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
@@ -10,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import recipe_file
-from pipelines.recipe import reference
-from pipelines.recipe_file import RecipeError
+from pipelines.recipe_file import RecipeError, reference
 from tests.conftest import RECIPE, Workspace
 
 ROOT = Path(__file__).parent.parent.parent
@@ -73,6 +73,10 @@ def mistakes(tmp_path: Path, old: str, new: str) -> str:
         ("name: desk\nseed", "name: Desk Name\nseed", "/r.yaml:1: name: String should match pattern"),
         ("model: {path: nowhere}", "model: {path: a, hub: b/c}", "give exactly one of hub, path, gguf_package"),
         ("model: {path: nowhere}", "model: {hub: b/c}", "hub needs `revision`"),
+        ("model: {path: nowhere}", "model: {hub: b/c, revision: main}", "revision 'main' is no commit"),
+        ("rank: 4", "rank: 4, launch: nowhere.yaml", "training.launch: /nowhere.yaml: No such file or directory. Copy one of"),
+        ("rank: 4", "rank: 4, launch: r.yaml", "r.yaml has num_processes None, training.world_size is 1"),
+        ("eval_every: 4, save_every: 4", "eval_every: 4, save_every: 8, patience: 2", "each is saved: set save_every to 4"),
         ("seed: 3", "seed: [3", "not YAML"),
     ],
 )  # fmt: skip
@@ -166,3 +170,7 @@ def test_the_settings_reference_names_every_key() -> None:
     assert (ROOT / "recipes" / "SETTINGS.md").read_text() == text + "\n"
     assert text.count("| `") > 80
     assert "| None |" not in text
+    assert not re.search(r"Annotated|FieldInfo|Optional|Literal|<class", text)
+    for name in ("zendesk", "triage", "presidio", "datatrove", "vllm"):
+        assert re.search(rf"(?m)^## \w+: {name}$", text), name
+    assert "`label_accuracy`" in text

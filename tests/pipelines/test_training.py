@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from data_prep.records import Row
+from data_prep.records import Row, UserError
 from pipelines import artifacts, recipe_file, stages, train
 from pipelines.recipe import Training
 from pipelines.training.clock import Clock
@@ -312,6 +316,107 @@ def test_training_stops_early_and_keeps_the_best(tiny_model: Path, tokenizer: An
     assert result.global_step < 30 * len(made.train_dataset)
     assert len(found) >= 3
     assert made.evaluate()["eval_loss"] == pytest.approx(min(found), rel=1e-4)
+
+
+def test_torn_lines_and_checkpoints_are_left_out(tmp_path: Path) -> None:
+    from pipelines.training import trainer
+
+    (tmp_path / "losses.jsonl").write_text('{"step": 1, "train/loss": 2.0}\n{"step": 2, "tra')
+    assert trainer.losses_in(tmp_path / "losses.jsonl") == [{"step": 1, "train/loss": 2.0}]
+    for step, state in ((9, "{}"), (10, '{"epoch": 1'), (11, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state is not None:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert train._last_checkpoint(tmp_path) == tmp_path / "checkpoint-9"
+
+
+SHARDED = """
+import sys, torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
+from torch.distributed import init_process_group, init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from transformers import AutoModelForCausalLM
+from pipelines.training.trainer import gathered
+
+base, out = sys.argv[1:]
+init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
+load = lambda: AutoModelForCausalLM.from_pretrained(base)
+model = get_peft_model(load(), LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+assert gathered(model) is None
+model.save_pretrained(out + "/whole")
+fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+model.save_pretrained(out + "/sharded", state_dict=gathered(model))
+whole, sharded = (load_file(f"{out}/{n}/adapter_model.safetensors") for n in ("whole", "sharded"))
+assert whole.keys() == sharded.keys() and all(torch.equal(whole[k], sharded[k]) for k in whole) and len(whole) > 10
+PeftModel.from_pretrained(load(), out + "/sharded")
+"""
+
+
+def test_a_sharded_adapter_is_saved_whole(tiny_model: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SHARDED, tiny_model, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_other_weights_of_the_same_size_are_another_base(tmp_path: Path) -> None:
+    from pipelines.recipe import Model
+    from pipelines.training import base
+
+    weights = torch.randn(6_000_000).numpy()
+    (tmp_path / "model.safetensors").write_bytes(weights.tobytes())
+    first = base.identity(Model(path=tmp_path))
+    assert base.identity(Model(path=tmp_path)) == first
+    (tmp_path / "model.safetensors").write_bytes((weights * 1.0001).tobytes())
+    assert base.identity(Model(path=tmp_path)) != first
+
+
+def test_training_ends_with_the_command_that_launched_it(workspace: Workspace) -> None:
+    assert workspace.freehold("prepare", "desk.yaml").returncode == 0
+    workspace.edit("global_batch: 2", "global_batch: 2, max_steps: 100000")
+    partial = workspace.run_folder / "adapter.partial"
+    line = [sys.executable, "-m", "pipelines.cli", "train", "desk.yaml"]
+    command = subprocess.Popen(line, cwd=workspace.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _until(lambda: (partial / "losses.jsonl").exists() and (partial / "losses.jsonl").stat().st_size > 0, 120)
+    finally:
+        command.kill()
+        command.wait()
+    _until(lambda: not _holds_lock(partial), 20)
+
+
+def _until(holds: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _holds_lock(folder: Path) -> bool:
+    try:
+        with artifacts.locked(folder):
+            return False
+    except artifacts.ArtifactError:
+        return True
+
+
+def test_an_outage_of_mlflow_ends_no_training(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines import tracking
+
+    recipe = recipe_file.load(workspace.recipe)
+    listen = train._listener(recipe, tracking.Store(recipe).parent(workspace.recipe))
+    listen(1, {"train/loss": 2.0})
+    asked: list[int] = []
+
+    def lost(*_: object) -> None:
+        asked.append(1)
+        raise UserError("MLflow does not answer")
+
+    monkeypatch.setattr(tracking.Store, "metrics", lost)
+    for step in (2, 3):
+        listen(step, {"train/loss": 2.0})
+    assert asked == [1]
 
 
 @pytest.mark.parametrize("packing", [True, False])
