@@ -202,9 +202,12 @@ def check(recipe: RecipePath, json_: Json = False) -> None:
     """Validate a recipe: all mistakes at once, with file and line."""
     loaded = _load(recipe)
     tasks = [t.kind for t in loaded.tasks]
+    named = [(f"source {s.name}", s.path) for s in loaded.sources] + [("model", loaded.model.path)]
+    missing = [f"{what}: {path}" for what, path in named if path is not None and not path.exists()]
     _say(
-        {"recipe": str(recipe), "valid": True, "name": loaded.name, "tasks": tasks, "arms": loaded.evaluation.arms},
+        {"recipe": str(recipe), "valid": True, "name": loaded.name, "tasks": tasks, "arms": loaded.evaluation.arms, "missing": missing},
         [f"{recipe}: valid; {len(loaded.sources)} sources, tasks {', '.join(tasks)}, arms {', '.join(loaded.evaluation.arms)}",
+         *(f"  not there yet: {m}" for m in missing),
          f"next: freehold run {recipe}"],
         json_,
     )  # fmt: skip
@@ -372,6 +375,7 @@ def _run(path: Path, *, promote: bool, override: str | None, as_json: bool, **ch
 
     loaded = _load(path)
     how = stages.How(path, **chosen)
+    egress.check_prices(loaded)
     if promote:
         from pipelines.promote import promotion_settings
 

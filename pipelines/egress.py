@@ -81,6 +81,21 @@ def prices_of(paid: Paid, section: str = "evaluation.api", *, batch: bool = Fals
         raise type(e)(str(e).replace("evaluation.api.", f"{section}.")) from e
 
 
+def check_prices(recipe: Recipe) -> None:
+    """Raises UserError where a recipe names a list price that the list does not have: before hours of work, not after."""
+    e = recipe.evaluation
+    found: list[tuple[str, Paid | None]] = [
+        ("evaluation.api", e.api),
+        ("evaluation.judge", e.judge),
+        ("teacher", recipe.teacher),
+    ]
+    found += [(f"evaluation.more_apis.{arm}", api) for arm, api in e.more_apis.items()]
+    found += [("evaluation.load.servers", server) for server in (e.load.servers if e.load is not None else ())]
+    for section, paid in found:
+        if paid is not None:
+            prices_of(paid, section)
+
+
 def kept_back(answers: Iterable[Answer]) -> dict[str, str]:
     """Item → why it was not sent, of those that were not."""
     return {a.item: a.error for a in answers if a.error and a.error.partition(":")[0].endswith("_not_sent")}

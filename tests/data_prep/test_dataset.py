@@ -184,7 +184,7 @@ def test_a_rule_fits_any_of_several_labels_and_one_that_fits_nothing_is_told(tmp
         write_export(tmp_path / "export", export),
         tmp_path / "out",
         rules=rules,
-        card=lambda counts: render("desk", counts, {}, tmp_path / "out"),
+        card=lambda counts: render("desk", counts, {}, tmp_path / "out", masked_by="By the core."),
     )
     rows = [r for s in SPLITS for r in read_rows(tmp_path / "out", s)]
     assert {r.record_ids[0] for r in rows if r.sensitivity == "local_only"} == {"desk:4"}

@@ -80,7 +80,7 @@ def test_a_rollback_that_failed_goes_the_same_way_when_it_is_repeated(
 
 
 def test_what_a_failed_promotion_goes_back_to_is_what_the_target_serves(recipe: Recipe) -> None:
-    settings = promote._settings(recipe)
+    settings = promote.promotion_settings(recipe)
     assert promote._there(recipe, settings) is None
     remember(recipe, "first")
     remember(recipe, "gpt-x", target=promote.API)
@@ -216,4 +216,4 @@ def test_neither_the_last_line_nor_an_error_of_mlflow_shows_a_password(
     monkeypatch.setattr(stages, "run", lambda *_: SimpleNamespace(folder=done.run_folder / "decision"))
     with pytest.raises(SystemExit):
         cli._run(done.recipe, promote=False, override=None, as_json=False)
-    assert "mlflow ui --backend-store-uri http://***@127.0.0.1:9/\n" in capsys.readouterr().out
+    assert "runs:   http://***@127.0.0.1:9/\n" in capsys.readouterr().out

@@ -159,6 +159,15 @@ def test_check_is_fast_and_imports_nothing_heavy(workspace: Workspace) -> None:
     assert _cpu_seconds() - began < 3  # half a second alone; a loaded machine has slower cores
 
 
+def test_check_tells_what_is_not_there_yet(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE.format(model="nowhere"))
+    line = [sys.executable, "-m", "pipelines.cli", "check", "r.yaml"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"not there yet: source desk: {tmp_path / 'export'}" in done.stdout
+    assert f"not there yet: model: {tmp_path / 'nowhere'}" in done.stdout
+
+
 def _cpu_seconds() -> float:
     """Of the processes that were started here."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

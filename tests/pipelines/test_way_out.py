@@ -162,6 +162,26 @@ def test_a_budget_stops_offline_too_and_a_raised_one_or_another_price_list_asks_
     assert {t["prices"]["model"] for t in timings if t["arm"] == "api"} == {"gpt-4o"}
 
 
+def test_a_price_that_no_list_has_is_told_before_anything_runs(copied: Workspace) -> None:
+    before = copied.manifest("report")
+    with_api(copied, "api: {label_mode: systemone, price_as: {provider: openai, model: gpt-99}, concurrency: 2}")
+    copied.edit("seed: 3", "seed: 4")
+    done = copied.freehold("run", "desk.yaml")
+    assert done.returncode == 2
+    assert "evaluation.api.price_as: genai-prices" in done.stderr
+    assert "set your own prices" in done.stderr
+    assert "prepare: begins" not in done.stderr
+    assert copied.manifest("report") == before
+
+
+def test_a_tracking_server_must_be_among_the_destinations(copied: Workspace) -> None:
+    copied.edit("seed: 3", "seed: 3\negress: {destinations: [api.openai.com]}")
+    done = copied.freehold("run", "desk.yaml", MLFLOW_TRACKING_URI="http://me:secret@mlflow.firm.invalid:5000")
+    assert done.returncode == 2
+    assert "mlflow.firm.invalid is not among egress.destinations (api.openai.com); nothing was sent" in done.stderr
+    assert "secret" not in done.stderr
+
+
 def test_two_apis_are_two_arms_and_a_contract_s_price_counts_as_it_is_today(copied: Workspace) -> None:
     own = "{rates: {input: 2.5, output: 10}, source: contract, date: 2026-11-01}"
     items = copied.manifest("report")["counts"]["items"]
