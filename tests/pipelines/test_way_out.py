@@ -175,7 +175,7 @@ def test_a_price_that_no_list_has_is_told_before_anything_runs(copied: Workspace
 
 
 def test_a_tracking_server_must_be_among_the_destinations(copied: Workspace) -> None:
-    copied.edit("seed: 3", "seed: 3\negress: {destinations: [api.openai.com]}")
+    copied.edit("seed: 3", "seed: 4\negress: {destinations: [api.openai.com]}")
     done = copied.freehold("run", "desk.yaml", MLFLOW_TRACKING_URI="http://me:secret@mlflow.firm.invalid:5000")
     assert done.returncode == 2
     assert "mlflow.firm.invalid is not among egress.destinations (api.openai.com); nothing was sent" in done.stderr
