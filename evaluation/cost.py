@@ -269,18 +269,16 @@ def hybrid_month(
 def together(cases: Sequence[Case]) -> Case:
     """One fleet for several kinds of request that come equally often, in the settings of the first; at least one.
 
-    A request takes a replica for 1/μ seconds, so of k kinds one replica answers k/Σ(1/μᵢ) a second; the API's price is the mean.
+    A request takes a replica for 1/μ seconds, so of k kinds one replica answers k/Σ(1/μᵢ) a second; the API's price is the mean,
+    None where one is not known, and is not split.
     """
     known = [c.api.usd_per_request for c in cases if c.api.usd_per_request is not None]
     usd = sum(known, Decimal(0)) / len(known) if len(known) == len(cases) else None
-    shares = [(c.api.output_share, float(c.api.usd_per_request or 0)) for c in cases]
-    spent = sum(price for _, price in shares)
-    output = sum(share * price for share, price in shares if share is not None) / spent if spent else None
     busy = sum(1 / c.fleet.requests_per_second for c in cases)
     first = cases[0]
     return replace(
         first,
-        api=replace(first.api, usd_per_request=usd, output_share=None if any(s is None for s, _ in shares) else output),
+        api=replace(first.api, usd_per_request=usd, output_share=None),
         fleet=replace(first.fleet, requests_per_second=len(cases) / busy if busy else math.inf),
     )
 

@@ -71,9 +71,10 @@ def prices_of(paid: Paid, section: str = "evaluation.api", *, batch: bool = Fals
     from evaluation.prices import OwnPrices, Rates, price_list
 
     if (own := paid.price) is not None:
-        rates, longer = (Rates(**r.model_dump()) if r is not None else None for r in (own.rates, own.long))
-        assert rates is not None
-        return OwnPrices(rates, own.source, own.date, own.batch_factor, longer, own.long_above, batch)
+        longer = Rates(**own.long.model_dump()) if own.long is not None else None
+        return OwnPrices(
+            Rates(**own.rates.model_dump()), own.source, own.date, own.batch_factor, longer, own.long_above, batch
+        )
     listed = paid.price_as
     try:
         return price_list(listed.provider if listed else None, listed.model if listed else None, batch=batch)

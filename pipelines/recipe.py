@@ -929,7 +929,7 @@ def section_of(annotation: Any) -> type[Section] | None:
 
 
 def _type_name(annotation: Any) -> str:
-    """A type as a person says it: `list of text`, `name → number`, `text or none`, `a | b` of fixed words."""
+    """A type as a person says it: `list of text`, `text → number`, `path or none`, a choice of words."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type_name(parts[0])

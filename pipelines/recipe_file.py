@@ -76,7 +76,7 @@ def _first_paragraph(text: str) -> str:
 
 
 def _options_in_words(function: Any) -> list[str]:
-    """What a plug-in's own words say of its options: the paragraphs after the first, without the one on errors."""
+    """What a plug-in's own words say of its options: the paragraphs after the first."""
     told = [" ".join(p.split()) for p in (inspect.getdoc(function) or "").split("\n\n")[1:]]
     return [line for p in told for line in (p, "")]
 

@@ -248,15 +248,16 @@ def _listener(recipe: Recipe, run_id: str | None) -> Any:
         return lambda _step, _values: None
     from pipelines.tracking import Store
 
-    store, lost = Store(recipe), list[str]()
+    store, is_lost = Store(recipe), False
 
     def listen(step: int, values: dict[str, float | None]) -> None:
-        if lost:
+        nonlocal is_lost
+        if is_lost:
             return
         try:
             store.metrics(run_id, values, step)
         except UserError as e:  # hours of GPUs are worth more than a curve, and losses.jsonl has it
-            lost.append(str(e))
+            is_lost = True
             stages.log.warning("train: no more losses go to MLflow, losses.jsonl has them all: %s", e)
 
     return listen

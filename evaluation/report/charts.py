@@ -61,10 +61,10 @@ def staircase(
     now: float,
     cheaper: Sequence[tuple[float, float]],
     title: str,
-    api: str = "API",
+    api: str,
 ) -> Markup:
     """Monthly cost over monthly requests: (requests, self-hosted, API) in ascending order; where self-hosting costs no more is
-    shaded; `now` is the declared traffic."""
+    shaded; `now` is the declared traffic, `api` what the other line is called."""
     if len(points) < 2:
         return Markup("")
     right, top = points[-1][0] or 1, max(max(p[1], p[2]) for p in points) or 1

@@ -20,6 +20,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from data_prep.records import Row
+from evaluation.results import read_lines
 from pipelines import artifacts
 from pipelines.progress import Update
 from pipelines.recipe import Training
@@ -64,7 +65,7 @@ class Losses(TrainerCallback):
             return
         kept = []
         if self._file.exists():  # what was logged after the checkpoint that training resumes from is computed again
-            kept = [x for x in losses_in(self._file) if x["step"] <= state.global_step]
+            kept = [x for x in read_lines(self._file) if x["step"] <= state.global_step]
         artifacts.write_text(self._file, "".join(f"{json.dumps(x)}\n" for x in kept))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
@@ -85,17 +86,6 @@ class Losses(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
             self._update(state.global_step, state.max_steps)
-
-
-def losses_in(file: Path) -> list[dict[str, Any]]:
-    """The lines of a losses.jsonl; a kill or a full disk may have torn the last one, which is left out."""
-    found = []
-    for line in file.read_text().splitlines():
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return found
 
 
 def gathered(model: Any) -> dict[str, torch.Tensor] | None:
@@ -153,6 +143,7 @@ def quantization(settings: Training, dtype: torch.dtype) -> BitsAndBytesConfig |
 
 def config(settings: Training, checkpoints: Path, *, seed: int, has_dev: bool, dtype: torch.dtype) -> SFTConfig:
     every = settings.eval_every if has_dev else None
+    stops_early = bool(every and settings.patience)
     return SFTConfig(
         output_dir=str(checkpoints),
         seed=seed,
@@ -180,12 +171,10 @@ def config(settings: Training, checkpoints: Path, *, seed: int, has_dev: bool, d
         save_strategy="steps",
         save_steps=settings.save_every,
         save_total_limit=2,
-        load_best_model_at_end=bool(every and settings.patience),
-        restore_callback_states_from_checkpoint=bool(
-            every and settings.patience
-        ),  # else a kill forgets bad evaluations
-        metric_for_best_model="eval_loss" if every and settings.patience else None,
-        greater_is_better=False if every and settings.patience else None,
+        load_best_model_at_end=stops_early,
+        restore_callback_states_from_checkpoint=stops_early,  # else a kill forgets bad evaluations
+        metric_for_best_model="eval_loss" if stops_early else None,
+        greater_is_better=False if stops_early else None,
         report_to="none",  # our own callback logs; the stock one opens a run of its own
         disable_tqdm=True,
         use_cpu=not torch.cuda.is_available(),

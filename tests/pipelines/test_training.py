@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -321,8 +322,11 @@ def test_training_stops_early_and_keeps_the_best(tiny_model: Path, tokenizer: An
 def test_torn_lines_and_checkpoints_are_left_out(tmp_path: Path) -> None:
     from pipelines.training import trainer
 
-    (tmp_path / "losses.jsonl").write_text('{"step": 1, "train/loss": 2.0}\n{"step": 2, "tra')
-    assert trainer.losses_in(tmp_path / "losses.jsonl") == [{"step": 1, "train/loss": 2.0}]
+    file = tmp_path / "losses.jsonl"
+    file.write_text('{"step": 1, "train/loss": 2.0}\n{"step": 2, "tra')
+    resumed = SimpleNamespace(is_world_process_zero=True, global_step=9)
+    trainer.Losses(file, lambda *_: None, lambda *_: None).on_train_begin(None, resumed, None)
+    assert [json.loads(line) for line in file.read_text().splitlines()] == [{"step": 1, "train/loss": 2.0}]
     for step, state in ((9, "{}"), (10, '{"epoch": 1'), (11, None)):
         (tmp_path / f"checkpoint-{step}").mkdir()
         if state is not None:
