@@ -227,8 +227,8 @@ def corrected(judged: Sequence[Judgement], labels: Labels, *, confidence: float 
 
 
 def lean(judged: Sequence[Judgement], labels: Labels, *, confidence: float = CONFIDENCE) -> Estimate | None:
-    """How much more than people the judge favours the candidate, over all items."""
-    return _weighed(judged, labels, lambda _, residual: -residual, confidence)
+    """How much more than people the judge favours the candidate, over all items that it could judge."""
+    return _weighed([j for j in judged if j.score is not None], labels, lambda _, residual: -residual, confidence)
 
 
 def _weighed(judged: Sequence[Judgement], labels: Labels, value: Any, confidence: float) -> Estimate | None:

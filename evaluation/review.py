@@ -35,6 +35,7 @@ SHOWN_MISTAKES = 10
 _UNSEEN = re.compile(
     r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u061c\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
 )
+_FORMULA = re.compile(r"((?:^|[\n;\t])[\s\x00\"]*)([=+\-@＝＋－＠|%])")
 
 
 class ReviewError(UserError):
@@ -136,11 +137,14 @@ def seen(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """The text as a spreadsheet cell that is never a formula, and no longer than a cell can be."""
+    """The text as a spreadsheet cell that is never a formula, and no longer than a cell can be.
+
+    Where the program's list separator is another than the file's, every line and every part behind `;` is a cell.
+    """
     text = seen(text)
     if len(text) > CELL_LIMIT:
         text = text[:CELL_LIMIT] + " … [cut here; the page has all of it]"
-    return "'" + text if text.lstrip()[:1] in ("=", "+", "-", "@", "＝", "＋", "－", "＠", "|", "%") else text
+    return _FORMULA.sub(r"\1'\2", text)
 
 
 def csv_of(sheet: Sheet) -> str:

@@ -20,6 +20,7 @@ from scipy import stats
 from evaluation.decision import Decision
 from evaluation.results import Answer, Item
 from evaluation.statistics import clustered_mean
+from evaluation.summary import slices_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +93,20 @@ def threshold(
 
 
 def thresholds(dev: Sequence[Item], answers: dict[str, Answer], *, risk: float, delta: float) -> dict[str, Threshold]:
-    """Slice `task=NAME` → its threshold, for tasks with labels whose answers carry log-probabilities."""
+    """Slice → its threshold, from its own items, for those with labels whose answers carry log-probabilities.
+
+    A bound for a whole task says nothing of a part of it: what is answered locally there may be the task's hard part.
+    """
     found = {}
-    for task in sorted({i.task for i in dev if i.choices}):
+    for name, items in slices_of([i for i in dev if i.choices]).items():
         rows = [
             (p, a.text == i.reference, i.group)
-            for i in dev
-            if i.task == task and (a := answers.get(i.id)) is not None and (p := confidence(a)) is not None
+            for i in items
+            if (a := answers.get(i.id)) is not None and (p := confidence(a)) is not None
         ]
         if rows:
             confidences, correct, groups = zip(*rows, strict=True)
-            found[f"task={task}"] = threshold(confidences, correct, groups, risk=risk, delta=delta)
+            found[name] = threshold(confidences, correct, groups, risk=risk, delta=delta)
     return found
 
 
@@ -123,13 +127,15 @@ def policy(
             "verdict": s.verdict,
             "because": s.sentence,
         }
-        limit = limits.get(f"task={s.slice.removeprefix('task=').split('/')[0]}")
+        limit, task = limits.get(s.slice), f"task={s.slice.removeprefix('task=').split('/')[0]}"
+        if moves and limit is None and task in limits:
+            rule["note"] = "no dev item of this slice, so no confidence threshold"
         if moves and limit is not None:
             if limit.min_confidence is None:
                 rule["note"] = f"no confidence threshold keeps errors under {limit.risk:.0%} on {limit.items} dev items"
             else:
                 rule |= {
-                    "min_confidence": round(limit.min_confidence, 4), "below": default, "share_answered_locally": round(limit.coverage, 3),
+                    "min_confidence": limit.min_confidence, "below": default, "share_answered_locally": round(limit.coverage, 3),
                     "errors_at_most": round(limit.errors_at_most or 0, 4), "confidence": 1 - limit.delta,
                 }  # fmt: skip
         slices[s.slice] = rule

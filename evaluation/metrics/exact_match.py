@@ -11,4 +11,7 @@ WORTHLESS = ("no", "yes", 0.0)
 
 
 def score(answer: str, reference: str) -> float:
-    return float(normalised(answer) == normalised(reference))
+    a, r = normalised(answer), normalised(reference)
+    if not (a and r):  # of signs alone, where case and punctuation are all there is
+        a, r = answer.strip(), reference.strip()
+    return float(a == r)

@@ -7,6 +7,7 @@ at, so this says nothing about being right.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from data_prep import grounding
 from evaluation.metrics import LONGEST, Given, example
@@ -42,7 +43,9 @@ def score(answer: str, reference: str, *, given: Given) -> float | None:  # noqa
     ]
     stated = (
         len(grounding.numbers(grounding.MARKER.sub(" ", plain)))
-        + len(grounding.names(plain, language=language))
+        + len(
+            grounding.names(unicodedata.normalize("NFKC", plain), language=language)
+        )  # as unsupported_names counts them
         + len(grounding.urls(plain))
         + len(quotes)
         + len(numbers)

@@ -11,7 +11,8 @@ BETTER = "lower"
 PERFECT = ("Please restart the hub.", "Please restart the hub.", 0.0)
 WORTHLESS = ("I'm sorry, but I cannot help with that.", "Please restart the hub.", 1.0)
 REFUSAL = re.compile(
-    r"(?i)\b(?:as an ai\b|i(?:'m| am) (?:unable|not able) to (?:help|assist|answer|provide)|i (?:can(?:no|')t|can not) (?:help|assist|answer|provide)"
+    r"(?i)\b(?:as an ai\b|i(?:['’]m| am) (?:unable|not able) to (?:help|assist|answer|provide)"
+    r"|i (?:can(?:no|['’])t|can not) (?:help|assist|answer|provide)"
     r"|ich kann (?:ihnen )?(?:dabei |damit )?(?:leider )?nicht (?:helfen|weiterhelfen))"
 )
 

@@ -1,13 +1,19 @@
-"""ROUGE-L: F1 of the longest common subsequence of words (Lin 2004)."""
+"""ROUGE-L: F1 of the longest common subsequence of words (Lin 2004); scripts without spaces are counted by character."""
 
 from __future__ import annotations
 
-from data_prep.dedup import WORD
+import re
+
 from evaluation.metrics import LONGEST
 
 APPLIES = "text"
 BETTER = "higher"
 PERFECT = ("restart the hub", "restart the hub", 1.0)
+# Thai, Lao, Burmese, Khmer, kana, Han
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 WORTHLESS = ("xyz", "restart the hub", 0.0)
 
 

@@ -21,11 +21,14 @@ from evaluation.metrics import (
     brier,
     citation_hit,
     ece,
+    exact_match,
     example,
     field_f1,
     grounded,
     json_valid,
     language_match,
+    refusal,
+    rouge_l,
 )
 from evaluation.results import Answer, Item
 from evaluation.summary import View, aggregate_metrics, arm_table, difference_table, metrics_for, scores
@@ -210,6 +213,35 @@ class TestGrounded:
 
     def test_brackets_are_citations_only_where_passages_are_shown(self) -> None:
         assert grounded.score("As in [3].", "", given=example(asked="hub")) is None
+
+    def test_letters_that_are_signs_elsewhere_count_once(self) -> None:
+        for answer in (
+            "Hold 10 s. Use Windows™ now. Try Office™ too. Also 𝐀𝐜𝐦𝐞 and 𝐁𝐞𝐭𝐚.",
+            "Use Windows™ now, Office™ too.",
+        ):
+            found = grounded.score(answer, "", given=self.GIVEN)
+            assert found is not None
+            assert 0 <= found < 0.5
+
+
+def test_a_typographic_apostrophe_declines_as_well() -> None:
+    assert refusal.score("I’m sorry, but I can’t help with that.", "") == 1
+    assert refusal.score("I’m not able to help.", "") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "exact"), [("", "👍", 0), ("👍", "👍 ", 1), ("", "{}", 0), ("", "", 1), ("!", "?", 0)]
+)
+def test_signs_are_an_answer_where_there_is_nothing_else(answer: str, reference: str, exact: float) -> None:
+    assert exact_match.score(answer, reference) == exact
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "f1"),
+    [("重启集线器然后等待一分钟", "重启集线器然后等一分钟", 22 / 23), ("Hub を再起動", "hub を再起動", 1), ("café-Tür", "cafe tür", 0.5)],
+)  # fmt: skip
+def test_scripts_without_spaces_are_compared_by_character(answer: str, reference: str, f1: float) -> None:
+    assert rouge_l.score(answer, reference) == pytest.approx(f1)
 
 
 class TestLanguage:

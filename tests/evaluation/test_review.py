@@ -136,10 +136,14 @@ def test_what_is_disputed(first: Any, second: Any, metric: float | None, why: st
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_no_cell_is_a_formula(text: str) -> None:
-    for row in csv.reader(io.StringIO(review.csv_of(sheet(question=text, candidate=text, baseline=f"{text} ")))):
+@pytest.mark.parametrize("before", ["", "Hi;", "Hi\n", "Hi\t", 'Hi; "', "Hi;\n\n;"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_no_cell_is_a_formula_whatever_the_programs_list_separator(text: str, before: str, delimiter: str) -> None:
+    text = before + text
+    written = review.csv_of(sheet(question=text, candidate=text, baseline=f"{text} "))
+    for row in csv.reader(io.StringIO(written, newline=""), delimiter=delimiter):
         for cell in row:
-            assert not re.match(r"[\s\x00]*[=+\-@＝＋－＠|%]", cell), repr(cell)
+            assert not re.match(r"[\s\x00\"]*[=+\-@＝＋－＠|%]", cell), repr(cell)
 
 
 @settings(deadline=None, max_examples=100)

@@ -99,7 +99,7 @@ def test_what_leaves_names_slices_that_go_another_way_than_their_task() -> None:
         "self_host", ("task=triage", "self_host"), ("triage/language=de", "undecided"), ("task=draft", "api"),
         ("draft/topic=refund", "self_host"), ("draft/topic=other", "api"),
     )  # fmt: skip
-    limits = {"task=draft": Threshold(0.8, 0.7, 0.05, 0.1, 0.05, 90)}
+    limits = {"draft/topic=refund": Threshold(0.8, 0.7, 0.05, 0.1, 0.05, 90)}
     told = leaves(policy(made, limits, model="m"))
     assert told.startswith(
         "In production, by routing.yaml, triage/language=de, task=draft, draft/topic=refund below confidence 0.80"
@@ -115,3 +115,30 @@ def test_thresholds_are_of_tasks_with_labels_and_probabilities() -> None:
     found = thresholds([*dev, *text], answers, risk=0.1, delta=0.05)
     assert list(found) == ["task=triage"]
     assert found["task=triage"].coverage == 1.0
+
+
+def test_a_part_of_a_task_has_a_threshold_of_its_own_items_unrounded() -> None:
+    """Nine of ten dev items are English and nearly all right; the French ones are wrong at the same confidence."""
+    dev = [
+        Item(str(n), "triage", (), "a", ("a", "b"), (f"language={'fr' if n % 10 == 0 else 'en'}",), str(n), "shareable")
+        for n in range(600)
+    ]
+    right, wrong = {"a": -1e-6, "b": -14.0}, {"a": -14.0, "b": -1e-6}
+    answers = {
+        i.id: Answer(i.id, "tuned", "a" if n % 20 else "b", choice_logprobs=right if n % 20 else wrong)
+        for n, i in enumerate(dev)
+    }
+    found = thresholds(dev, answers, risk=0.1, delta=0.05)
+    assert found["task=triage"].errors_at_most is not None
+    assert found["triage/language=en"].errors_at_most == pytest.approx(0.0055, abs=0.001)
+    assert found["triage/language=fr"].min_confidence is None
+    made = decided(
+        "self_host",
+        ("task=triage", "self_host"),
+        ("triage/language=fr", "self_host"),
+        ("triage/language=it", "self_host"),
+    )
+    rules = policy(made, found, model="m")["slices"]
+    assert rules["task=triage"]["min_confidence"] == found["task=triage"].min_confidence
+    assert "no confidence threshold keeps errors under 10%" in rules["triage/language=fr"]["note"]
+    assert rules["triage/language=it"]["note"] == "no dev item of this slice, so no confidence threshold"
