@@ -288,7 +288,7 @@ class Guard:
         self._purses: dict[str, _Purse] = {}
         self._calls: dict[int, Call] = {}
         self._unsettled: dict[int, Call] = {}  # of earlier commands, counted at their worst case
-        self._responses: dict[tuple[str, str], str] = {}  # purpose and response id → item
+        self._responses: dict[str, dict[str, str]] = {}  # purpose → response id → item
         self._batches: dict[int, _Reserved] = {}  # while the ledger is read: those that are not recorded
         self._next = 1  # number of a call or a batch
         self._changed = threading.Condition()
@@ -532,8 +532,8 @@ class Guard:
         if not response_id:
             return False
         with self._changed:
-            owner = self._responses.setdefault((call.purpose, response_id), call.item)
-            return owner != call.item and len(self._responses) > 1
+            seen = self._responses.setdefault(call.purpose, {})
+            return seen.setdefault(response_id, call.item) != call.item and len(seen) > 1
 
     def ended(
         self,

@@ -27,7 +27,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -50,6 +50,8 @@ IDLE_REQUESTS = 8
 REST_LIMIT_S = 60.0
 FIRST_ANSWER_S = 180.0  # a server's first answer may compile kernels
 PAUSE_S = 0.05
+DRAIN_S = 0.05  # for a body's end behind its last event
+OUT_OF_SOCKETS = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)
 MORE_S = 1.0  # of load that is reserved at once after a run's own
 MOST_HEAD = 500  # bytes of a request line and headers, the key aside
 
@@ -219,8 +221,8 @@ class _Run:
 
         try:
             timing = await self.way.ask(client, question, due=self.began + due, at_s=due, begun=begun)
-        except _OutOfSockets:
-            self.fault = "the client ran out of sockets: raise its limit of open files (ulimit -n)"
+        except _OutOfSockets as e:
+            self.fault = str(e)
             return
         except Exception as e:
             self.fault = f"the client failed: {type(e).__name__}: {e}"
@@ -265,8 +267,8 @@ class _Run:
         return Run(self.rate, self.plan.seconds, self.repeat, self.planned, tuple(ended), self.fault)
 
 
-class _OutOfSockets(Exception):
-    pass
+class _OutOfSockets(LoadError):
+    """It is the client that fails, not the server."""
 
 
 class _Way:
@@ -368,22 +370,30 @@ async def _ask(
         ):
             if response.status_code != 200:
                 return Timing(at_s, late, None, None, None, None, f"http_{response.status_code}")
-            async for line in _lines(response):
+            lines = _lines(response)
+            async for line in lines:
                 if stream.read(line) and stream.pieces == 1:
                     begun()
                 if stream.done:
                     break
-    except (TimeoutError, httpx2.TimeoutException):
-        return Timing(at_s, late, None, None, None, None, "timeout")
-    except (httpx2.HTTPError, OSError) as e:
-        if _has_errno(e, errno.EMFILE):
-            raise _OutOfSockets from e
+            async with asyncio.timeout(DRAIN_S):  # to the body's end, for the next request to find the connection open
+                async for _ in lines:
+                    pass
+    except (TimeoutError, httpx2.HTTPError, OSError) as e:
+        if stream.done:
+            return stream.timing(due, at_s, late, question.tokens)
+        if isinstance(e, TimeoutError | httpx2.TimeoutException):
+            return Timing(at_s, late, None, None, None, None, "timeout")
+        if _has_errno(e, OUT_OF_SOCKETS):
+            raise _OutOfSockets(
+                "the client ran out of sockets: raise its limit of open files (ulimit -n) or of local ports"
+            ) from e
         if isinstance(e, httpx2.ConnectError):
             return Timing(at_s, late, None, None, None, None, "no_connection")
         return Timing(at_s, late, None, None, None, None, "connection_lost")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return Timing(at_s, late, None, None, None, None, "unreadable_response")
-    return stream.timing(due, at_s, late)
+    return stream.timing(due, at_s, late, question.tokens)
 
 
 async def _lines(response: httpx2.Response) -> AsyncIterator[bytes]:
@@ -400,7 +410,7 @@ class _Stream:
 
     def __init__(self) -> None:
         self.first = self.last = 0.0
-        self.pieces, self.tokens = 0, 0
+        self.pieces = 0
         self.usage: dict[str, Any] | None = None
         self.finished = self.done = False
         self.error: str | None = None
@@ -414,11 +424,10 @@ class _Stream:
             self.done = True
             return False
         chunk = json.loads(data)
-        if "error" in chunk:
+        if chunk.get("error"):
             self.error, self.done = "error_in_stream", True
             return False
-        self.usage = chunk.get("usage") or self.usage
-        self.tokens = (chunk.get("usage") or {}).get("completion_tokens") or self.tokens
+        self.usage = read_usage(chunk.get("usage")) or self.usage
         came = False
         for choice in chunk.get("choices") or ():
             delta = choice.get("delta") or {}
@@ -430,18 +439,24 @@ class _Stream:
             self.pieces += 1
         return came
 
-    def timing(self, due: float, at_s: float, late: float) -> Timing:
+    def timing(self, due: float, at_s: float, late: float, most: int) -> Timing:
+        """most: tokens that were asked for. A count above it, or below what was seen to come, is not believed."""
         if self.error or not self.finished:
             return Timing(at_s, late, None, None, None, None, self.error or "half_answer")
-        tokens = self.tokens or self.pieces
+        told = self.usage["completion_tokens"] if self.usage is not None else 0
+        tokens = (
+            told if self.pieces - 1 <= told <= most and told else self.pieces
+        )  # the last piece may be the end alone
         each = 1000 * (self.last - self.first) / (tokens - 1) if tokens > 1 else None
         return Timing(at_s, late, 1000 * (self.first - due), each, 1000 * (self.last - due), tokens)
 
 
-def _has_errno(e: BaseException | None, number: int) -> bool:
+def _has_errno(e: BaseException | None, numbers: Collection[int]) -> bool:
     while e is not None:
-        if isinstance(e, OSError) and e.errno == number:
+        if isinstance(e, OSError) and e.errno in numbers:
             return True
+        if isinstance(e, BaseExceptionGroup):  # one for every address of a host
+            return any(_has_errno(one, numbers) for one in e.exceptions)
         e = e.__cause__ or e.__context__
     return False
 

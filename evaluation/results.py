@@ -121,7 +121,7 @@ class AnswerFile:
             raise
 
     def _rewrite(self) -> None:
-        whole = "".join(_line(a) for a in self.answers.values())
+        whole = _lines(self.answers.values())
         if self.path.read_bytes() != whole.encode():
             self._file = replaced(self._file, self.path, whole)
 
@@ -163,6 +163,15 @@ def replaced(file: TextIO, path: Path, whole: str) -> TextIO:
     temporary.replace(path)
     file.close()
     return new
+
+
+def write_answers(path: Path, answers: Iterable[Answer]) -> None:
+    """A file that read_answers reads, written whole."""
+    path.write_text(_lines(answers), encoding="utf-8")
+
+
+def _lines(answers: Iterable[Answer]) -> str:
+    return "".join(map(_line, answers))
 
 
 def _line(answer: Answer) -> str:

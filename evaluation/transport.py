@@ -76,10 +76,13 @@ class BatchClient(httpx2.AsyncClient):
     def __init__(self, batch: Batch, *, key: str, timeout_s: float) -> None:
         self._batch = batch
         # a pool that is full would hold requests back: the loop would be closed
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        # servers close idle connections after five seconds; ours must be the first to let go
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2.0)
         timeout = httpx2.Timeout(timeout_s, pool=None)
+        # a transport of its own: no proxy, and still the certificates that the environment names
+        transport = httpx2.AsyncHTTPTransport(limits=limits)
         super().__init__(
-            limits=limits, timeout=timeout, trust_env=False, headers={"Authorization": f"Bearer {key}"}
+            timeout=timeout, trust_env=False, transport=transport, headers={"Authorization": f"Bearer {key}"}
         )  # fmt: skip
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **_: Any) -> httpx2.Response:

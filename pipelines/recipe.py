@@ -13,14 +13,38 @@ from decimal import Decimal
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from evaluation.families import JudgeError, refuse_own_family
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def checked_address(url: str) -> str:
+    """A server's address as every client here understands it. Raises ValueError, without what may be a secret."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as e:
+        raise ValueError(f"this is no address of a server ({e})") from e
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "an address with a user or a password would stand in logs and reports; keys go into the variable that api_key_env names"
+        )
+    if parts.query or parts.fragment:
+        raise ValueError(
+            f"{url.partition('?')[0].partition('#')[0]} goes on with ? or #; an address ends with its path"
+        )
+    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f\x7f]", url):
+        raise ValueError(f"{url!r} is no address of a server: it takes http:// or https:// and a host")
+    return url
+
+
+Address = Annotated[str, AfterValidator(checked_address)]
 
 
 class Section(BaseModel):
@@ -246,7 +270,7 @@ class Paid(Section):
 class Teacher(Paid):
     """A model that writes questions or answers from documents, for tasks that ask for one. Local by default."""
 
-    base_url: str | None = Field(
+    base_url: Address | None = Field(
         default=None, description="OpenAI-compatible endpoint; none: the untuned base model on a loopback server"
     )
     model: str | None = Field(default=None, description="Model id to ask for")
@@ -268,7 +292,7 @@ class Teacher(Paid):
 
 
 class Api(Paid):
-    base_url: str | None = Field(
+    base_url: Address | None = Field(
         default=None,
         description="OpenAI-compatible endpoint; none: a stand-in with the untuned base model is started on loopback",
     )
@@ -323,6 +347,10 @@ class Api(Paid):
             raise ValueError(f"request sets {taken[0]!r}, which has a setting of its own")
         if self.vendor is not None and (self.base_url is None or self.label_mode != "chat" or self.streaming):
             raise ValueError(f"vendor {self.vendor} needs base_url, label_mode chat, and no streaming")
+        if self.base_url_env is not None and self.base_url is None:
+            raise ValueError(
+                "base_url_env overrides base_url, so it needs one: without an address the arm is a stand-in"
+            )
         if self.batch and (self.base_url is None or self.label_mode != "chat" or self.streaming or self.vendor):
             raise ValueError("batch needs base_url and label_mode chat, and takes neither streaming nor a vendor")
         if self.label_mode in ("decisions", "systemone") and self.examples:
@@ -410,7 +438,7 @@ class General(Section):
 class Judge(Paid):
     """A model that compares the candidate's free-text answers with the baseline's. Its numbers count once it has qualified."""
 
-    base_url: str | None = Field(
+    base_url: Address | None = Field(
         default=None, description="OpenAI-compatible endpoint; none: the untuned base model on a loopback server"
     )
     model: str | None = Field(default=None, description="Model id to ask for")
@@ -485,7 +513,7 @@ class LoadServer(Paid):
     """A server of one's own that answers as an arm does."""
 
     arm: ArmName = Field(default="tuned", description="Whose prompts and answer lengths make the load")
-    base_url: str | None = Field(
+    base_url: Address | None = Field(
         default=None,
         description="OpenAI-compatible endpoint, ending in /v1; none: the untuned base model on a loopback server",
     )

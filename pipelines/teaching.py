@@ -9,7 +9,6 @@ questions no longer ask, a forgotten person's among it, is thrown away.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -94,7 +93,7 @@ class Teaching:
         found = self._sort(questions)
         file = AnswerFile(self.recipe.run_folder / "teacher.jsonl")
         try:
-            left = [i for i in found.asked.values() if not _is_final(file.answers.get(i.id))]
+            left = [i for i in found.asked.values() if not _is_final(file.answers.get(i.id), file)]
             self._plan(left, file, found)
             if left:
                 with progress("prepare: teacher", len(found.asked)) as update:
@@ -150,8 +149,10 @@ class Teaching:
         if left and not self._is_local:
             asked = [(i, i.prompt) for i in left]
             where, limit = self.facts["destination"], self.teacher.max_new_tokens
-            plan = egress.plan(self.recipe, WHO, where, name_of(self.teacher), asked, set(), self.prices, limit)
-            self._key()
+            plan = egress.plan(
+                self.recipe, WHO, where, name_of(self.teacher), asked, set(), self.prices, limit,
+                section="teacher", key_env=self.teacher.api_key_env,
+            )  # fmt: skip
             egress.agree(plan, self.recipe, self.how)
         if usd is not None and spent + usd > self.teacher.budget_usd:
             raise UserError(
@@ -183,7 +184,7 @@ class Teaching:
             file.add(_with_earlier(answer, file.answers.get(answer.item)))
             done += 1
             update(done)
-            is_lost = bool(answer.attempts) and answer.error not in (None, "empty_answer", "stopped")
+            is_lost = openai_compatible.is_lost(answer.error) and answer.error != "stopped"
             in_a_row = in_a_row + 1 if is_lost else 0
             if in_a_row == UNANSWERED_LIMIT:
                 raise openai_compatible.ApiError(
@@ -198,7 +199,7 @@ class Teaching:
                 openai_compatible.answer(
                     endpoint, "teacher", [(i, i.prompt) for i in left], set(), self.prices,
                     max_new_tokens=self.teacher.max_new_tokens, already_spent_usd=_spent(file, found), keep=keep,
-                    guard=guard, purpose="teacher",
+                    guard=guard, purpose="teacher", has_answered=_answers(file),
                 )  # fmt: skip
         finally:
             self._receipt(file, found)
@@ -256,8 +257,9 @@ class Teaching:
         from evaluation.providers.openai_compatible import Endpoint
 
         t = self.teacher
+        key = egress.key_of(t.api_key_env, "teacher", needed=not self._is_local)
         common = Endpoint(
-            t.base_url or "", t.model or "", self._key(), concurrency=t.concurrency, timeout_s=t.timeout_s,
+            t.base_url or "", t.model or "", key, concurrency=t.concurrency, timeout_s=t.timeout_s,
             budget_usd=t.budget_usd,
         )  # fmt: skip
         if t.base_url is not None:
@@ -270,23 +272,22 @@ class Teaching:
         with serve(folder, log) as served:
             yield replace(common, base_url=served.base_url, model=served.model)
 
-    def _key(self) -> str:
-        key = os.environ.get(self.teacher.api_key_env, "")
-        if not key and not self._is_local:
-            raise UserError(
-                f"{self.teacher.api_key_env} is not set; teacher.api_key_env names it as the variable with the key."
-            )
-        return key or "none"
-
 
 def _characters(item: Item) -> int:
     return sum(len(m["content"]) for m in item.prompt)
 
 
-def _is_final(answer: Answer | None) -> bool:
-    """Whether asking again is useless: there is a text, or the server counted its tokens for none."""
+def _answers(file: AnswerFile) -> bool:
+    """Did this server ever answer?"""
+    return any(a.text is not None for a in file.answers.values())
+
+
+def _is_final(answer: Answer | None, file: AnswerFile) -> bool:
+    """Whether asking again is useless: there is a text, the server counted its tokens for none, or refuses this one of many."""
     if answer is None:
         return False
+    if answer.error is not None and answer.error.startswith("refused") and _answers(file):
+        return True
     return answer.text is not None or (answer.error == "empty_answer" and answer.completion_tokens is not None)
 
 

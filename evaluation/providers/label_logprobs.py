@@ -38,7 +38,7 @@ def of_choices(content: Any, choices: Sequence[str]) -> dict[str, float] | None:
             so_far, path = so_far + step["token"], path + _number(step["logprob"])
             if len(_going_on(so_far, names)) < 2:  # what follows only spells the rest of it
                 break
-    except (TypeError, KeyError, ValueError, AttributeError):
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
         return None
     fits = _going_on(so_far, names)
     said = [c for c in fits if names[c] == _plain(so_far)] or fits

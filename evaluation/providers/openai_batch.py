@@ -2,7 +2,8 @@
 
 Question: a batch takes hours, so a stopped command is the usual case, not the exception; how is nothing asked twice? Choice: what
 was sent is written beside the answers (`state`) before the first byte leaves, and each row has its receipt; the same command then
-looks for that batch and goes on waiting. Price: no latency is measured, so the report has none for this arm.
+looks for that batch and goes on waiting, also where other items are asked meanwhile: what is still asked in the same words keeps
+its answer. Price: no latency is measured, so the report has none for this arm.
 
 Rows go under numbers, not under their ids. The provider keeps files until somebody deletes them: both are deleted once the
 answers are stored. What the budget does not allow at its worst case waits for the next batch, when real prices are known.
@@ -10,6 +11,7 @@ answers are stored. What the budget does not allow at its worst case waits for t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -21,7 +23,7 @@ from typing import Any
 
 from data_prep import shards
 from evaluation.egress import Call
-from evaluation.providers.openai_compatible import ApiError, Asked, Caller, Fault, Prompt, as_dict, chat_reply
+from evaluation.providers.openai_compatible import ApiError, Asked, Caller, Fault, as_dict, chat_reply
 from evaluation.results import Answer, Item
 
 log = logging.getLogger("freehold")
@@ -38,8 +40,10 @@ class Sent:
     """A batch that is under way: what was sent under which number, and what the server calls it."""
 
     items: list[str]  # request N is items[N]
+    digests: list[str]  # of its body
     file: str | None = None
     batch: str | None = None
+    kept: bool = False  # its answers are stored, and what the provider holds of it is being deleted
 
 
 class BatchCaller(Caller):
@@ -73,8 +77,13 @@ class BatchCaller(Caller):
             return
         if sent.batch is None:
             self._begin(sent)
+        if sent.kept:
+            self._give_up(sent)
+            return
         found = self._wait(sent)
         self._keep(found, sent, calls, asked, keep)
+        sent.kept = True
+        shards.mark(self._state, sent)
         self._clean_up(found)
         self._state.unlink()
         if found.status == "failed":
@@ -83,24 +92,37 @@ class BatchCaller(Caller):
             )
             raise ApiError(f"{self.endpoint.base_url} refused batch {sent.batch}: {told[:300]}")
 
+    def _give_up(self, sent: Sent) -> None:
+        """Go on deleting what a killed command began to delete; it may be gone, or the provider may have forgotten the batch."""
+        try:
+            self._clean_up(self._wait(sent))
+        except ApiError as e:
+            log.info(
+                f"evaluate: {self.arm}: files of batch {sent.batch} may stay with the provider, delete them there ({e})"
+            )
+        self._state.unlink()
+
     def _send(self, asked: dict[str, Asked]) -> tuple[Sent, dict[str, Call]]:
         """Reserve what the budget allows, say so on disk, and upload it."""
         calls: dict[str, Call] = {}
         lines: list[bytes] = []
+        digests: list[str] = []
         size = 0
         for item, prompt, kinds in asked.values():
-            line = self._line(len(lines), item, prompt)
+            body = self._request(item, prompt)
+            line = _line(len(lines), body)
             if len(lines) == MOST_REQUESTS or (lines and size + len(line) > MOST_UPLOAD):
                 break
             call = self._reserve(item, prompt, kinds, together=True)
             if call is None:
                 break
             calls[item.id] = call
+            digests.append(_digest(body))
             lines.append(line)
             size += len(line)
         if not calls:
             raise self.failure or AssertionError("nothing is under way, and nothing fits")
-        sent = Sent(list(calls))
+        sent = Sent(list(calls), digests)
         shards.mark(self._state, sent)
         for call, line in zip(calls.values(), lines, strict=True):
             self.guard.leaving(call.tag, f"{self.endpoint.base_url}/files", len(line))
@@ -116,12 +138,6 @@ class BatchCaller(Caller):
         sent.file = self._said(uploaded.id, "the file's id")
         shards.mark(self._state, sent)
         return sent, calls
-
-    def _line(self, number: int, item: Item, prompt: Prompt) -> bytes:
-        body = self._request(item, prompt)
-        return json.dumps(
-            {"custom_id": f"row-{number}", "method": "POST", "url": COMPLETIONS, "body": body}
-        ).encode() + b"\n"  # fmt: skip
 
     def _begin(self, sent: Sent) -> None:
         """Start the batch of an uploaded file, or find the one that a killed command started."""
@@ -160,19 +176,23 @@ class BatchCaller(Caller):
     def _keep(
         self, found: Any, sent: Sent, calls: dict[str, Call], asked: dict[str, Asked], keep: Callable[[Answer], None]
     ) -> None:
+        # what is no longer asked, or in other words, is not answered by this batch
+        same = {
+            id for id, digest in zip(sent.items, sent.digests, strict=True)
+            if id in asked and _digest(self._request(*asked[id][:2])) == digest
+        }  # fmt: skip
         for number, line in self._lines(found):
             id = sent.items[number] if 0 <= number < len(sent.items) else ""
             call = calls.pop(id, None)
-            if call is None:  # given twice, or stored by the command that was killed while it read
-                continue
-            if (mine := asked.pop(id, None)) is not None:
-                keep(self._answer_of(line, mine[0], call))
-            else:  # no longer among the questions: its cost counts all the same
+            if id in same:  # without a call: the command that was killed had its end written, and not yet its answer
+                same.remove(id)
+                keep(self._answer_of(line, asked.pop(id)[0], call))
+            elif call is not None:  # its cost counts all the same
                 self.guard.ended(call, "not_needed", None, may_be_billed=True)
         status = {"failed": "refused", "completed": "unreadable_response"}.get(found.status, "stopped")
         for id, call in calls.items():
             presumed = self.guard.ended(call, status, None, may_be_billed=status == "unreadable_response")
-            if asked.pop(id, None) is not None and status != "refused":
+            if id in same and asked.pop(id) and status != "refused":
                 keep(Answer(id, self.arm, None, error=status, usd_presumed=presumed or None))
 
     def _lines(self, found: Any) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -188,7 +208,7 @@ class BatchCaller(Caller):
                 except (ValueError, KeyError, TypeError, RecursionError):
                     continue  # whose answer it is cannot be told: that request ends as unreadable
 
-    def _answer_of(self, line: dict[str, Any], item: Item, call: Call) -> Answer:
+    def _answer_of(self, line: dict[str, Any], item: Item, call: Call | None) -> Answer:
         response, error = as_dict(line.get("response")), line.get("error")
         status = response.get("status_code")
         if not response or (isinstance(status, int) and status != 200):
@@ -198,14 +218,15 @@ class BatchCaller(Caller):
                 name = "stopped"
             elif status >= 500 or status == 429:
                 name = "server_error"
-            self.guard.ended(call, name, None, may_be_billed=False)
+            if call is not None:
+                self.guard.ended(call, name, None, may_be_billed=False)
             return Answer(item.id, self.arm, None, error=f"{name}: {said}")
         try:
             reply, error = chat_reply(response["body"]), "repeated_answer"
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             reply, error = None, "unreadable_response"
-        if reply is None or self.guard.is_repeated(call, reply.id):
-            presumed = self.guard.ended(call, error, None, may_be_billed=True)
+        if reply is None or (call is not None and self.guard.is_repeated(call, reply.id)):
+            presumed = self.guard.ended(call, error, None, may_be_billed=True) if call is not None else Decimal(0)
             return Answer(item.id, self.arm, None, error=error, usd_presumed=presumed or None)
         return self._answer(item, reply, call, None, 1, Decimal(0))
 
@@ -252,3 +273,12 @@ class BatchCaller(Caller):
                 self.guard.ended(call, "errand", None, may_be_billed=False)
                 return made
         raise AssertionError(attempts)
+
+
+def _line(number: int, body: dict[str, Any]) -> bytes:
+    request = {"custom_id": f"row-{number}", "method": "POST", "url": COMPLETIONS, "body": body}
+    return json.dumps(request).encode() + b"\n"
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -120,10 +120,12 @@ def answer(
     keep: Callable[[Answer], None],
     guard: Guard | None = None,
     purpose: str | None = None,
+    has_answered: bool = False,
 ) -> Egress:
     """Ask every item that is not known. Raises ApiError for a wrong key, an unknown model, or a spent budget.
 
     guard: without one the default policy holds and no ledger is written. purpose: whose budget pays; the arm's without it.
+    has_answered: an earlier command had answers of it, so what it refuses now is that request and not all of them.
     """
     guard = guard or Guard()
     guard.policy.check(endpoint.base_url)
@@ -137,6 +139,7 @@ def answer(
 
         made = BatchCaller
     caller = made(endpoint, arm, prices, max_new_tokens, guard, purpose or arm)
+    caller.has_answered = has_answered
     guard.open_purse(caller.purpose, endpoint.budget_usd, at_least=already_spent_usd)
     left = [(item, prompt) for item, prompt in asked if item.id not in known]
     with caller.client:
@@ -162,7 +165,7 @@ class Caller:
         self._lock = threading.Lock()
         self._next_slot = 0.0
         self._refused: list[Answer] = []  # in a row up to now, not kept yet
-        self._has_answered = False
+        self.has_answered = False
 
     def _connect(self) -> Any:
         """The client, a context manager."""
@@ -258,20 +261,20 @@ class Caller:
         """Keep an answer; refusals wait for the answer after them. Raises ApiError where only refusals come."""
         if made.error is not None and made.error.startswith("refused"):
             self._refused.append(made)
-            most = 4 * REFUSED_LIMIT if self._has_answered else REFUSED_LIMIT
+            most = 4 * REFUSED_LIMIT if self.has_answered else REFUSED_LIMIT
             if len(self._refused) >= most:
                 self._refused.clear()  # they are asked again once what is wrong is mended
-                which = f"{most} requests in a row" if self._has_answered else f"the first {most} requests"
+                which = f"{most} requests in a row" if self.has_answered else f"the first {most} requests"
                 raise ApiError(f"{self.endpoint.base_url} refused {which}, {made.error}")
             return
-        self._has_answered = True
+        self.has_answered = True
+        keep(made)  # first: it is paid for
         self._keep_refused(keep)
-        keep(made)
 
     def _keep_refused(self, keep: Callable[[Answer], None]) -> None:
-        for refused in self._refused:
+        waiting, self._refused = self._refused, []
+        for refused in waiting:
             keep(refused)
-        self._refused.clear()
 
     def _stop(self, why: ApiError) -> None:
         with self._lock:
@@ -398,7 +401,7 @@ class Caller:
         return Reply(_clean("".join(parts)), counted, _text(model), _text(response_id), finished, first)
 
     def _answer(
-        self, item: Item, reply: Reply, call: Call, elapsed_ms: float | None, attempt: int, presumed: Decimal
+        self, item: Item, reply: Reply, call: Call | None, elapsed_ms: float | None, attempt: int, presumed: Decimal
     ) -> Answer:
         try:
             usd = self.prices.usd(as_usage(reply.usage)) if reply.usage is not None else None
@@ -410,7 +413,8 @@ class Caller:
         if text and item.choices:
             text, error = read_choice(text, item.choices)
         status = "answered" if error is None else error
-        presumed += self.guard.ended(call, status, usd, may_be_billed=True, model=reply.model, response_id=reply.id)
+        if call is not None:
+            presumed += self.guard.ended(call, status, usd, may_be_billed=True, model=reply.model, response_id=reply.id)
         mode = self.mode(item)
         sampling = self.endpoint.sampling(self._limit(item)) if mode not in TYPED else {}
         return Answer(
@@ -465,6 +469,7 @@ class Caller:
                 return Fault("connection_lost", wait_s=pause, may_be_billed=True)
             case (
                 openai.APIError() | ValueError() | KeyError() | IndexError() | TypeError() | AttributeError() | RecursionError()
+                | OverflowError()
             ):  # fmt: skip
                 return Fault("unreadable_response", wait_s=pause, may_be_billed=True)
         raise e
@@ -474,7 +479,7 @@ class Caller:
         where, status = self.endpoint.base_url, e.status_code
         if status == 402 or (status in (400, 403, 429) and NO_CREDIT.search(_short(e))):
             return Fault("no_credit", stop=ApiError(f"{where} has no credit left (HTTP {status}: {_short(e)})."))
-        if status in (401, 403):
+        if status == 401 or (status == 403 and not self.has_answered):  # gateways also forbid one question by its words
             stop = f"{where} refuses the key (HTTP {status}). Set the variable named in {self.endpoint.section}.api_key_env."
             return Fault("key_refused", stop=ApiError(stop))
         if status == 404:

@@ -37,12 +37,15 @@ class QueueServer:
     url: str = ""
     free_at: float = 0.0
     count: int = 0
+    connections: int = 0
+    stays_open_s: float = 0.0  # the body, after its last event
     most_at_once: int = 0
     at_once: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
@@ -89,6 +92,7 @@ class QueueServer:
         usage = {"prompt_tokens": self.prompt_tokens, "completion_tokens": TOKENS}
         chunk(writer, f"data: {json.dumps({'choices': [], 'usage': usage})}")
         chunk(writer, "data: [DONE]")
+        await asyncio.sleep(self.stays_open_s)
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True

@@ -249,7 +249,11 @@ def test_an_answer_given_before_is_known_by_its_id_also_by_a_later_command(tmp_p
 def test_a_server_whose_ids_never_differ_is_not_accused() -> None:
     with serving(lambda *_: Reply(completion(id="chatcmpl-0"))) as (endpoint, _):
         found: list[Answer] = []
-        ask(endpoint, items(5), found)
+        guard = Guard()
+        other = guard.reserve("judge", "j", model="m", kinds={}, worst_usd=Decimal(0), stopped=threading.Event())
+        assert other is not None
+        guard.is_repeated(other, "another purpose's")
+        ask(endpoint, items(5), found, guard)
     assert [a.error for a in found] == [None] * 5
 
 
@@ -294,6 +298,41 @@ def test_refusals_in_a_row_stop_the_run_and_are_asked_again_while_single_ones_ar
         assert http.count < 40
     assert [a.item for a in found if a.error] == ["i001", "i003"]
     assert len(found) == 10
+
+
+def test_a_question_that_is_forbidden_by_its_words_is_that_questions_and_a_key_that_is_stops() -> None:
+    def says(number: int, *_: Any) -> Reply:
+        return Reply({"error": {"message": "flagged"}}, status=403) if number == 3 else Reply()
+
+    with serving(says) as (endpoint, _):
+        found: list[Answer] = []
+        ask(endpoint, items(6), found)
+        assert [(a.item, a.error.partition(":")[0]) for a in found if a.error] == [("i003", "refused")]
+    with serving(lambda *_: Reply({"error": {"message": "flagged"}}, status=403)) as (endpoint, http):
+        with pytest.raises(ApiError, match="refuses the key"):
+            ask(endpoint, items(6), [])
+        assert http.count == 1
+        again: list[Answer] = []
+        answer(
+            endpoint, "api", items(2), set(), PRICES, max_new_tokens=20, already_spent_usd=Decimal(0), keep=again.append,
+            has_answered=True,
+        )  # fmt: skip
+        assert [str(a.error)[:8] for a in again] == ["refused:"] * 2, "the command before had answers"
+
+
+def test_a_paid_answer_is_kept_before_the_refusals_that_waited_for_it() -> None:
+    def keep(one: Answer) -> None:
+        found.append(one)
+        if one.error:
+            raise RuntimeError("the caller has had enough")
+
+    found: list[Answer] = []
+    with (
+        serving(lambda number, *_: Reply({"error": {}}, status=400) if number == 0 else Reply()) as (endpoint, _),
+        pytest.raises(RuntimeError),
+    ):
+        answer(endpoint, "api", items(3), set(), PRICES, max_new_tokens=20, already_spent_usd=Decimal(0), keep=keep)
+    assert [a.item for a in found] == ["i001", "i000"]
 
 
 def test_a_wrong_key_in_the_middle_loses_no_answer_that_was_paid_for() -> None:

@@ -23,7 +23,7 @@ from evaluation.latency import Capacity, Run, Slo, Timing
 from evaluation.load import LoadError, Plan, Question, Server
 from evaluation.results import Answer, Item
 from evaluation.summary import View, speed_table
-from pipelines import economics, load_test
+from pipelines import artifacts, economics, load_test
 from pipelines.recipe import Egress, Evaluation, Model, Recipe
 from pipelines.stages import How
 from tests.evaluation.queue_server import QueueServer, lindley, md1_rate, md1_wait_at_most, serving
@@ -402,6 +402,41 @@ def asked(sensitivity: str = "shareable") -> list[tuple[Item, tuple[ChatMessage,
 ANSWERS = {("base", f"i{n}"): Answer(f"i{n}", "base", "a", completion_tokens=3 + n % 2) for n in range(6)}
 
 
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 4}, 4), ({"prompt_tokens": 9, "completion_tokens": 10**12}, 5),
+        ({"prompt_tokens": 9, "completion_tokens": -5}, 5), ({"prompt_tokens": 9, "completion_tokens": True}, 5),
+        ({"prompt_tokens": 9, "completion_tokens": "12"}, 5), ({"prompt_tokens": 9, "completion_tokens": 2}, 5), (None, 5), ([], 5),
+    ],
+)  # fmt: skip
+def test_a_count_that_cannot_be_is_not_believed(usage: Any, tokens: int) -> None:
+    stream = load._Stream()
+    for n in range(5):
+        stream.read(
+            b"data: "
+            + json.dumps(
+                {"error": None, "choices": [{"delta": {"content": "a"}, "finish_reason": "stop" if n == 4 else None}]}
+            ).encode()
+        )
+    stream.read(b"data: " + json.dumps({"choices": [], "usage": usage}).encode())
+    timing = stream.timing(stream.first - 1, 0.0, 0.0, 4)
+    assert (timing.tokens, timing.error) == (tokens, None)
+    assert timing.inter_token_ms is not None
+
+
+def test_a_connection_is_used_again_and_one_that_stays_open_after_the_end_is_no_miss() -> None:
+    server = QueueServer(0.002, workers=None)
+    with serving(server):
+        timings = load.alone(Server(server.url, "m"), MIX, number=5, seed=0)
+        assert server.connections == 1
+        server.stays_open_s = 3.0
+        began = time.perf_counter()
+        timings += load.alone(Server(server.url, "m"), MIX, number=3, seed=0)
+    assert [t.error for t in timings] == [None] * 8
+    assert time.perf_counter() - began < 2
+
+
 def recipe(folder: Path, url: str, **settings: object) -> Recipe:
     """A recipe with a load test of the arm base; nothing of it but this section is used."""
     evaluation = Evaluation.model_validate({
@@ -417,7 +452,7 @@ def recipe(folder: Path, url: str, **settings: object) -> Recipe:
 
 
 def measured(made: Recipe, out: Path, how: How, sensitivity: str = "shareable") -> list[dict[str, Any]]:
-    (out / "raw").mkdir(parents=True, exist_ok=True)
+    (out / artifacts.KEYED).mkdir(parents=True, exist_ok=True)
     return load_test.measure(made, out, lambda *_: asked(sensitivity), ANSWERS, lambda: pytest.fail("no base"), how)
 
 

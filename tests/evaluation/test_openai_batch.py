@@ -193,6 +193,57 @@ def test_a_batch_that_the_server_forgot_is_not_silently_sent_again(tmp_path: Pat
     assert len(found) == 4
 
 
+def test_what_is_still_asked_in_the_same_words_keeps_its_answer_where_the_questions_changed(tmp_path: Path) -> None:
+    with serving() as server:
+        server.refuse["GET /batches"] = [401]
+        with pytest.raises(ApiError):
+            ask(endpoint(server, tmp_path), items(4), tmp_path)
+        first, second, third, *_ = items(4)
+        other = ({"role": "user", "content": "Ticket 101: what else?"},)
+        asked = [first, (second[0], other), third, *items(6)[5:]]  # one asked otherwise, one gone, one new
+        found, guard = ask(endpoint(server, tmp_path), asked, tmp_path)
+        assert {i: a.response_id for i, a in found.items()} == {
+            "desk:000": "chatcmpl-000", "desk:001": "chatcmpl-101", "desk:002": "chatcmpl-002", "desk:005": "chatcmpl-005",
+        }  # fmt: skip
+        assert [len(b["lines"]) for b in server.batches.values()] == [4, 2]
+        assert server.files == {}
+    statuses = guard.about("api").statuses
+    assert (statuses["answered"], statuses["not_needed"]) == (4, 2)
+
+
+def test_a_kill_between_the_end_in_the_ledger_and_the_answer_asks_nothing_twice(tmp_path: Path) -> None:
+    with serving() as server:
+        server.refuse["GET /batches"] = [401]
+        with pytest.raises(ApiError):
+            ask(endpoint(server, tmp_path), items(4), tmp_path)
+        guard = Guard(ledger=tmp_path / "egress.jsonl")
+        guard.ended(guard.unsettled("api")["desk:002"], "answered", EACH, may_be_billed=True)
+        guard.close()
+        found, guard = ask(endpoint(server, tmp_path), items(4), tmp_path)
+        assert [a.text for a in found.values()] == ["billing"] * 4
+        assert len(server.batches) == 1
+    assert guard.spent("api") == 4 * EACH
+
+
+@pytest.mark.parametrize("deleted", ["output-batch_0", "everything"])
+def test_a_kill_while_the_providers_files_are_deleted_is_no_dead_end(tmp_path: Path, deleted: str) -> None:
+    with serving() as server:
+        server.refuse["DELETE /files"] = [401, 401]  # the state stays as a kill would leave it
+        ask(endpoint(server, tmp_path), items(4), tmp_path)
+        state = tmp_path / "api.batch.json"
+        assert not state.exists(), "who is to delete the rest is told"
+        sent = {"items": ["desk:000"], "digests": ["x"], "file": "file-0", "batch": "batch_0", "kept": True}
+        state.write_text(json.dumps(sent))
+        if deleted == "everything":
+            server.files.clear()
+            server.batches.clear()
+        server.files.pop(deleted, None)
+        found, _ = ask(endpoint(server, tmp_path), [], tmp_path)
+        assert found == {}
+        assert not state.exists()
+        assert server.files == {}
+
+
 @pytest.mark.parametrize("where", ["POST /files", "POST /batches", "GET /batches"])
 def test_a_server_that_says_yes_and_means_nothing_is_told(tmp_path: Path, where: str) -> None:
     with serving() as server:
