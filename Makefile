@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
 AXE := .axe/node_modules/axe-core/axe.min.js
-BENCH_DATA ?= ../shared/data
 
 .PHONY: demo test install lint types layers unit test-slow test-serving serving-env bench-thunderbird clean
 
@@ -57,8 +56,9 @@ $(VLLM)/.installed:
 test-serving: install serving-env
 	FREEHOLD_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m pytest -m serving
 
+# BENCH_DATA=DIR: the folder that holds dev-thunderbird-sumo
 bench-thunderbird: install
-	FREEHOLD_BENCH_DATA=$(BENCH_DATA) $(BIN)/python tests/bench/thunderbird.py
+	FREEHOLD_BENCH_DATA="$(BENCH_DATA)" $(BIN)/python tests/bench/thunderbird.py
 
 clean:
 	rm -rf runs .axe $(VENV) $(VLLM)

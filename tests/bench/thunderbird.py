@@ -1,6 +1,8 @@
 """Run thunderbird.yaml on the real data and write the record: every stage timed, memory, quality, what was dropped.
 
 FREEHOLD_BENCH_DATA names the folder that holds dev-thunderbird-sumo; without it the benchmark skips with the reason.
+After the local arms the API arm: no managed API answered these items, so vLLM serves the untuned base model on this machine,
+where `make serving-env` was run. The local answers are kept then, so the time of `evaluate` is theirs alone.
 FREEHOLD_BENCH_SCRATCH names a folder to work in: stages that are up to date there are kept, and the record times only the others.
 """
 
@@ -20,7 +22,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.bench import capacity
+
 HERE = Path(__file__).parent
+PORT = 8765  # part of the recipe, and with it of what the answers depend on
+API = {
+    "base_url": f"http://127.0.0.1:{PORT}/v1", "model": "base", "price_as": {"provider": "openai", "model": "gpt-4o-mini"},
+    "concurrency": 96, "timeout_s": 300,
+}  # fmt: skip
 RECORD = HERE / "thunderbird.json"
 
 
@@ -37,8 +50,12 @@ def main() -> int:
         before = manifest.read_bytes() if manifest.exists() else None
         stages[stage] = _run(stage, scratch)
         stages[stage]["kept"] = manifest.read_bytes() == before
+    if capacity.PYTHON.exists():
+        stages |= _with_api(scratch)
+    else:
+        print(f"no API arm: {capacity.PYTHON} is not there. Run `make serving-env`.")
     record = {
-        "command": "make bench-thunderbird",
+        "command": "make bench-thunderbird BENCH_DATA=DIR",
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": {k: v["seconds"] for k, v in stages.items() if not v["kept"]},
         "prepare_peak_mb": None if stages["prepare"]["kept"] else stages["prepare"]["peak_mb"],
@@ -47,6 +64,19 @@ def main() -> int:
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))
     return 0
+
+
+def _with_api(scratch: Path) -> dict[str, dict[str, Any]]:
+    """Evaluate and decide once more with the API arm: its seconds are those of asking, scoring and MLflow."""
+    yaml, path = YAML(), scratch / "thunderbird.yaml"
+    recipe = yaml.load(path)
+    recipe["evaluation"]["arms"].append("api")
+    recipe["evaluation"]["api"] = API
+    yaml.dump(recipe, path)
+    base = next(scratch.glob("runs/models/*/config.json")).parent
+    with capacity.vllm(base, scratch / "vllm.log", port=PORT, cores="0-1"):
+        found = {"evaluate, the API arm": _run("evaluate", scratch) | {"kept": False}}
+    return found | {"decide, with the API arm": _run("decide", scratch) | {"kept": False}}
 
 
 def _unpack(data: Path, scratch: Path) -> None:
