@@ -23,6 +23,7 @@ from typing import Any
 from data_prep.records import UserError
 
 SCHEMA_VERSION = 1
+KEYED = "keyed"  # of an unfinished folder: files that name or hold the digest of what they depend on
 RECORDED_PACKAGES = (
     "torch",
     "transformers",
@@ -118,12 +119,15 @@ def verify(folder: Path, manifest: Manifest) -> None:
 
 
 def open_partial(folder: Path, inputs: dict[str, str]) -> Path:
-    """The unfinished folder for these inputs: resumed where it is of the same inputs, else begun afresh."""
+    """The unfinished folder for these inputs: resumed where it is of the same inputs, else begun afresh but for KEYED."""
     partial = folder.with_name(folder.name + ".partial")
     stamp = partial / "inputs.json"
     if not (stamp.exists() and stamp.read_text() == json.dumps(inputs, sort_keys=True)):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        stamp.unlink(missing_ok=True)  # first, so that what a kill leaves of the folder is nobody's
+        partial.mkdir(parents=True, exist_ok=True)
+        for path in partial.iterdir():
+            if path.name != KEYED:
+                remove(path)
         write_text(stamp, json.dumps(inputs, sort_keys=True))
     return partial
 
@@ -155,9 +159,13 @@ def finish(
     partial.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
     for name in scratch:
-        path = folder / name
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        remove(folder / name)
     return manifest
+
+
+def remove(path: Path) -> None:
+    """A file, or a folder with all it holds; nothing where it is not there."""
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def tidy(folder: Path) -> None:

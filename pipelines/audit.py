@@ -46,7 +46,8 @@ def measure(
 ) -> dict[str, str]:
     """Write leaks.json and general.json, where the recipe asks for them. Returns file → key of what it depends on.
 
-    inputs: the stage's. What the last report measured under the same key is taken from there.
+    inputs: the stage's. What was measured under the same key, by the last report or by an evaluation that did not end, is
+    taken from there.
     """
     last = stages.folder(recipe, "evaluate")
     manifest = artifacts.read_manifest(last)
@@ -61,14 +62,16 @@ def measure(
         keys[name] = artifacts.digest(inputs | {"settings": artifacts.digest(mine)})
         if path.exists():
             continue
+        measured = out / artifacts.KEYED / f"{keys[name][:12]}-{name}"
         if known.get(name) == keys[name]:
-            artifacts.write_text(path, (last / name).read_text(encoding="utf-8"))
-            continue
-        if how.replay:
-            raise UserError(f"{name} is not stored, and --replay asks no model. Run without --replay.")
-        how.on_event(f"evaluate: {'leaks of the adapter' if name == 'leaks.json' else 'general ability'}")
-        found = _leaks(recipe, part, model(), train) if isinstance(part, Leaks) else _general(recipe, part, model())
-        artifacts.write_text(path, json.dumps(found, indent=1))
+            measured = last / name
+        elif not measured.exists():
+            if how.replay:
+                raise UserError(f"{name} is not stored, and --replay asks no model. Run without --replay.")
+            how.on_event(f"evaluate: {'leaks of the adapter' if name == 'leaks.json' else 'general ability'}")
+            found = _leaks(recipe, part, model(), train) if isinstance(part, Leaks) else _general(recipe, part, model())
+            artifacts.write_text(measured, json.dumps(found, indent=1))
+        artifacts.write_text(path, measured.read_text(encoding="utf-8"))
     return keys
 
 

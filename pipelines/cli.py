@@ -371,6 +371,7 @@ def run(
 
 def _run(path: Path, *, promote: bool, override: str | None, as_json: bool, **chosen: Any) -> None:
     from pipelines import egress, report_lines, stages
+    from pipelines import evaluate as evaluation
     from pipelines.tracking import shown, tracking_uri
 
     loaded = _load(path)
@@ -382,6 +383,8 @@ def _run(path: Path, *, promote: bool, override: str | None, as_json: bool, **ch
         promotion_settings(loaded)  # before hours of training
     with egress.offline_proof(loaded, how):
         for name in stages.ORDER:
+            if name == "train":
+                evaluation.ask_leave(loaded, how)
             outcome = stages.run(name, loaded, how)
     decision = json.loads((outcome.folder / "decision.json").read_text())
     lines = [

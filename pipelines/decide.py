@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation import decision, gates, looks, regressions, routing, summary
+from evaluation.cost import capacity_of, usd_per_1k_at_full_use
 from evaluation.providers import replay
 from evaluation.report import images, memo, render
 from pipelines import artifacts, audit, economics, egress, load_test, report_folder, review, stages, tracking
@@ -42,6 +43,7 @@ def inputs(recipe: Recipe) -> dict[str, str]:
         "report": report.content_sha256,
         "timings": artifacts.digest(timed),
         "gates": artifacts.digest([gates, *own]),
+        "alias": _served_name(recipe),  # routing.yaml asks for the model by it
         "review": review.digest(recipe),
         # a decision belongs to exactly one dataset, adapter and recipe; promotion compares these
         "dataset": report.inputs["dataset"],
@@ -131,6 +133,9 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     tracked.metrics(gate_metrics(decided) | bill_metrics(decided, money))
     tracked.metrics({f"privacy/{g['name']}": g["measured"] for g in audited["gates"]})
     tracked.metrics(_judge_metrics(judged))
+    for arm, run_id in body["mlflow"]["arms"].items():
+        if run_id is not None:  # here and not in evaluate, which does not begin anew where the hardware's price changes
+            tracked.store.metrics(run_id, cost_metrics(speed, arm, d.hardware.hourly_usd))
     tracked.params(
         {"verdict": decided.verdict, "ratio": d.ratio, "alpha": d.alpha, "must_pass": ", ".join(d.must_pass)}
     )
@@ -155,6 +160,23 @@ def gate_metrics(decided: decision.Decision) -> dict[str, float | None]:
         found |= {f"{key}/ratio": t.ratio, f"{key}/ratio_low": t.low, f"{key}/p": t.p_non_inferior}
         if t.margin is not None:
             found |= {f"{key}/difference": t.difference, f"{key}/difference_low": t.difference_low}
+    return found
+
+
+def cost_metrics(speed: list[dict[str, Any]], arm: str, usd_per_hour: Decimal) -> dict[str, float | None]:
+    """An arm's price of 1,000 requests at full use, under a key that all arms share; idle hours are in the bills.
+
+    speed: summary.speed_table's rows. usd_per_hour: the hardware of the local arms.
+    """
+    found: dict[str, float | None] = {}
+    for row in speed:
+        if row["arm"] == arm:
+            price = (
+                usd_per_1k_at_full_use(capacity_of(row["busy_ms"]), usd_per_hour=usd_per_hour)
+                if row["usd_per_request"] is None
+                else 1000 * Decimal(row["usd_per_request"])
+            )
+            found[f"cost/{row['task']}/usd_per_1k_at_full_use"] = float(price) if price is not None else None
     return found
 
 
@@ -188,14 +210,17 @@ def _judge_metrics(judged: dict[str, Any] | None) -> dict[str, float | None]:
     return found
 
 
+def _served_name(recipe: Recipe) -> str:
+    return recipe.promotion.alias if recipe.promotion is not None else recipe.name
+
+
 def _routing(recipe: Recipe, report: Path, decided: decision.Decision, adapter: str) -> dict[str, Any]:
     """The policy for a gateway. Its model name is the one that promotion serves."""
     dev, answers = report_folder.read_dev(report)
     limits = routing.thresholds(dev, answers, risk=recipe.decision.routing.risk, delta=recipe.decision.routing.delta)
-    alias = recipe.promotion.alias if recipe.promotion is not None else recipe.name
     settings = recipe.evaluation
     apis = {"api", *(arm for arm in (*settings.arms, decided.gates.baseline) if settings.endpoint(arm) is not None)}
-    return routing.policy(decided, limits, model=f"{alias}@{adapter[:12]}", apis=sorted(apis))
+    return routing.policy(decided, limits, model=f"{_served_name(recipe)}@{adapter[:12]}", apis=sorted(apis))
 
 
 def _yaml(policy: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ loopback need no word; what a gateway there does with them is its own.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from operator import mul
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from pydantic import BaseModel
 
 from data_prep.records import ChatMessage, UserError
 from evaluation import offline
@@ -84,17 +87,31 @@ def prices_of(paid: Paid, section: str = "evaluation.api", *, batch: bool = Fals
 
 def check_prices(recipe: Recipe) -> None:
     """Raises UserError where a recipe names a list price that the list does not have: before hours of work, not after."""
-    e = recipe.evaluation
-    found: list[tuple[str, Paid | None]] = [
-        ("evaluation.api", e.api),
-        ("evaluation.judge", e.judge),
-        ("teacher", recipe.teacher),
-    ]
-    found += [(f"evaluation.more_apis.{arm}", api) for arm, api in e.more_apis.items()]
-    found += [("evaluation.load.servers", server) for server in (e.load.servers if e.load is not None else ())]
-    for section, paid in found:
-        if paid is not None:
-            prices_of(paid, section)
+    for section, paid in _paid(recipe):
+        prices_of(paid, section)
+
+
+def _paid(part: BaseModel, where: str = "") -> Iterator[tuple[str, Paid]]:
+    """Every server that a recipe may pay, and the section that says so."""
+    if isinstance(part, Paid):
+        yield where, part
+        return
+    for name in type(part).model_fields:
+        value, at = getattr(part, name), f"{where}.{name}".lstrip(".")
+        of_list = [(at, v) for v in value] if isinstance(value, list | tuple) else [(at, value)]
+        for at, one in [(f"{at}.{k}", v) for k, v in value.items()] if isinstance(value, dict) else of_list:
+            if isinstance(one, BaseModel):
+                yield from _paid(one, at)
+
+
+def key_of(key_env: str | None, section: str, *, needed: bool = True) -> str:
+    """The key in the variable that a section names; "none" without one. Raises UserError where it is needed and not set."""
+    key = os.environ.get(key_env, "").strip() if key_env is not None else "none"  # mounted secrets end with a line feed
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"{key_env}: the key in it has characters that no key has, such as a line feed. Set it anew.")
+    if needed and not key:
+        raise UserError(f"{key_env} is not set; {section}.api_key_env names it as the variable with the key.")
+    return key or "none"
 
 
 def kept_back(answers: Iterable[Answer]) -> dict[str, str]:
@@ -141,6 +158,8 @@ class Plan:
     requests: int | None = None
     at_most: bool = False
     note: str = ""
+    section: str = ""  # of the recipe, and the variable with the key that it names
+    key_env: str | None = None
 
     def __str__(self) -> str:
         """One line for a person."""
@@ -172,6 +191,11 @@ class Plan:
         """Would anything go to another machine, or is that not known yet?"""
         return self.items != 0 and not is_here(self.destination)
 
+    @property
+    def is_exact(self) -> bool:
+        """Would just this be sent, if nothing fails?"""
+        return not self.at_most and self.requests is not None
+
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "usd": str(self.usd) if self.usd is not None else None}
 
@@ -190,8 +214,10 @@ def plan(
     rounds: Callable[[Item], int] = lambda _: 1,
     thinking: int = 0,
     inside: bool = False,
+    section: str = "",
+    key_env: str | None = None,
 ) -> Plan:
-    """What putting these questions would mean. limit: the longest free answer, in tokens.
+    """What putting these questions would mean. limit: the longest free answer, in tokens. section, key_env: see Plan.
 
     unseen: item → tokens of its prompt that are not written yet, at most. rounds: how often an item is asked, at most.
     thinking: tokens that may come before each answer.
@@ -224,7 +250,7 @@ def plan(
     prompt_tokens, answer_tokens = (sum(map(mul, times, of_each)) for of_each in (tokens, answers))
     return Plan(
         who, destination, model, len(tokens), sum(i.id in known for i, _ in asked), dict(sorted(kept_back.items())),
-        prompt_tokens, counted_by, answer_tokens, usd, size, dict(sorted(kinds.items())), sum(times),
+        prompt_tokens, counted_by, answer_tokens, usd, size, dict(sorted(kinds.items())), sum(times), section=section, key_env=key_env,
     )  # fmt: skip
 
 
@@ -244,7 +270,7 @@ def _tokens(tokenizer: Any, text: str) -> int:
 
 
 def agree(made: Plan, recipe: Recipe, how: How) -> None:
-    """Tell the plan, and stop before anything is sent that nobody agreed to. Raises UserError."""
+    """Tell the plan, and stop before anything is sent that nobody agreed to, or without the key. Raises UserError."""
     how.on_event(f"plan: {made}")
     if not made.items or is_here(made.destination):
         return
@@ -259,6 +285,7 @@ def agree(made: Plan, recipe: Recipe, how: How) -> None:
         raise UserError(
             f"{made.who}: --offline, and {made.items} items would go to {made.destination}. Nothing was sent."
         )
+    key_of(made.key_env, made.section)
     if not (how.yes or recipe.egress.confirmed):
         raise UserError(
             f"{made}. Nothing was sent. Run the same command with --yes, or set egress.confirmed in the recipe, to go on."

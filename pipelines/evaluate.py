@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 from data_prep.parquet import read_rows, sha256_of
 from data_prep.records import ChatMessage, Row, UserError
 from evaluation import examples, summary
-from evaluation.cost import capacity_of, usd_per_1k_at_full_use
 from evaluation.providers import openai_compatible, replay
 from evaluation.results import Answer, AnswerFile, Item, items, read_answers
 from pipelines import artifacts, audit, decide, egress, judging, load_test, report_folder, retrieving, stages
 from pipelines.progress import progress
-from pipelines.recipe import Api, Recipe
+from pipelines.recipe import Api, Recipe, checked_address
 from pipelines.stages import How, Made
 
 if TYPE_CHECKING:
@@ -93,6 +92,19 @@ def would_ask(recipe: Recipe) -> list[egress.Plan]:
     return [egress.Plan(*whom, None, note=note) for whom in found if whom[0] in arms or not egress.is_here(whom[1])]
 
 
+def ask_leave(recipe: Recipe, how: How) -> None:
+    """Before hours of training: raises UserError where a key or the word is missing for what `evaluate` will send.
+
+    Of judge and load test only bounds are known; where there is a report, nothing of them may be left to ask.
+    """
+    if how.replay or not any(plan.leaves for plan in would_ask(recipe)):
+        return
+    is_first = artifacts.read_manifest(stages.folder(recipe, "evaluate")) is None
+    for plan in dry_run(recipe, how):
+        if plan.leaves and (is_first or plan.is_exact):
+            egress.agree(plan, recipe, how)
+
+
 def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     """Fill the report folder. Answers that are stored already, here or in the last report, are not asked again."""
     session = _Session(recipe, out, how)
@@ -140,7 +152,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         counts={"items": len(session.items), "errors": errors},
         facts=facts,
         timed=[*report_folder.TIMED_FILES, *(n for n in (judging.REPLIES, load_test.CAPACITY) if (out / n).exists())],
-        scratch=["raw"],
+        scratch=[artifacts.KEYED],
     )
 
 
@@ -163,7 +175,7 @@ class _Session:
         self.receipts: list[dict[str, Any]] = []
         self._model: LocalModel | None = None
         self._base: Base | None = None
-        (out / "raw").mkdir(exist_ok=True)
+        (out / artifacts.KEYED).mkdir(exist_ok=True)
 
     @cached_property
     def _inputs(self) -> dict[str, str]:
@@ -247,7 +259,7 @@ class _Session:
         dataset, last = stages.folder(self.recipe, "prepare"), stages.folder(self.recipe, "evaluate")
         asked = [(i, i.prompt) for i in items(read_rows(dataset, "dev"), _choices(self.train)) if i.choices]
         key = self._key("tuned", asked)
-        file = AnswerFile(self.out / "raw" / f"dev-{key[:12]}.jsonl")
+        file = AnswerFile(self.out / artifacts.KEYED / f"dev-{key[:12]}.jsonl")
         manifest = artifacts.read_manifest(last)
         if manifest is not None and manifest.facts.get("dev") == key:
             for answer in report_folder.read_dev(last)[1].values():
@@ -301,6 +313,7 @@ class _Session:
                     openai_compatible.answer(
                         endpoint, arm, asked, known, prices, max_new_tokens=self.recipe.evaluation.max_new_tokens,
                         already_spent_usd=sum(money, Decimal(0)), guard=guard, purpose=purpose,
+                        has_answered=any(a.text is not None for a in file.answers.values()),
                         keep=lambda a: keep(replace(a, question=questions[a.item])),
                     )  # fmt: skip
             finally:
@@ -324,18 +337,20 @@ class _Session:
         where, model = _whom(api)
         limit, who = self.recipe.evaluation.max_new_tokens, f"evaluate: arm {arm}"
         prices = _prices(arm, api)
-        return egress.plan(self.recipe, who, where, model, asked, known, prices, limit, thinking=api.thinking_tokens)
+        return egress.plan(
+            self.recipe, who, where, model, asked, known, prices, limit, thinking=api.thinking_tokens,
+            section=_section(arm), key_env=api.api_key_env,
+        )  # fmt: skip
 
     @contextmanager
     def _endpoint(self, arm: str, api: Api) -> Iterator[Endpoint]:
         from evaluation.providers.openai_compatible import Endpoint
 
-        base_url, name, key = address(api), api.model or "", os.environ.get(api.api_key_env, "")
-        section = _section(arm)
+        base_url, name, section = address(api), api.model or "", _section(arm)
         common = Endpoint(
             base_url or "",
             name,
-            key,
+            egress.key_of(api.api_key_env, section, needed=base_url is not None),
             streaming=api.streaming,
             concurrency=api.concurrency,
             requests_per_minute=api.requests_per_minute,
@@ -351,16 +366,12 @@ class _Session:
             section=section,
         )
         if base_url is not None:
-            if not key:
-                raise UserError(
-                    f"{api.api_key_env} is not set; {section}.api_key_env names it as the variable with the key."
-                )
             yield common
             return
         from pipelines.serving.loopback import serve
 
         self.how.on_event("evaluate: the api arm is a STAND-IN: the untuned base model on a loopback server")
-        with serve(self.base().folder, self.out / "raw" / "stand-in.log") as served:
+        with serve(self.base().folder, self.out / artifacts.KEYED / "stand-in.log") as served:
             yield replace(common, base_url=served.base_url, model=served.model, key="none")
 
     def _asked(self, arm: str, outside: bool = False) -> Asked:
@@ -368,14 +379,17 @@ class _Session:
         shown, told = self._examples(arm, outside), self.documents.shown(arm, outside)
         return [(i, examples.with_examples(told[i.id].prompt, shown[i.task])) for i in self.items]
 
+    def shots(self, arm: str) -> int:
+        """How many worked examples an arm is shown at most."""
+        settings, api = self.recipe.evaluation, self.recipe.evaluation.endpoint(arm)
+        return api.examples if api is not None else settings.few_shot_examples if arm == "few_shot" else 0
+
     def _examples(self, arm: str, outside: bool) -> dict[str, list[Row]]:
         """Task → the worked examples of an arm."""
-        settings, train = self.recipe.evaluation, self.train
-        api = settings.endpoint(arm)
-        if outside or api is not None:
+        settings, train, number = self.recipe.evaluation, self.train, self.shots(arm)
+        if outside or settings.endpoint(arm) is not None:
             rules = egress.policy(self.recipe)
             train = [r for r in train if rules.lets_out(r.sensitivity)]
-        number = api.examples if api is not None else settings.few_shot_examples if arm == "few_shot" else 0
         return {
             item.task: examples.choose(
                 train,
@@ -411,7 +425,7 @@ class _Session:
 
     def _key(self, arm: str, asked: Asked) -> str:
         """What an arm's answers depend on: answers with the same key can be used again."""
-        return artifacts.digest([*self._answering(arm), [(i.id, p) for i, p in asked]])
+        return artifacts.digest([*self._answering(arm), [(i.id, i.choices, p) for i, p in asked]])
 
     def _answering(self, arm: str) -> list[Any]:
         """The model that answers, and how it is asked."""
@@ -476,12 +490,12 @@ class _Session:
     def _file(self, arm: str) -> Path:
         """Where an arm's answers are written as they come; what was paid for stays when other settings change."""
         is_paid = self.recipe.evaluation.endpoint(arm) is not None
-        folder = self.recipe.run_folder / ANSWERS if is_paid else self.out / "raw"
+        folder = self.recipe.run_folder / ANSWERS if is_paid else self.out / artifacts.KEYED
         return folder / f"{arm}-{self.keys[arm][:12]}.jsonl"
 
     def _batch(self, arm: str) -> Path:
-        """Where a batch of this arm is remembered while it is under way."""
-        return self._file(arm).with_suffix(".batch.json")
+        """Where a batch of this arm is remembered while it is under way, whatever the test set is meanwhile."""
+        return self.recipe.run_folder / ANSWERS / f"{arm}-{artifacts.digest(self._answering(arm))[:12]}.batch.json"
 
     def answers(self) -> dict[tuple[str, str], Answer]:
         found: list[Answer] = []
@@ -548,13 +562,15 @@ def model_key(arm: str, api: Api) -> str:
 
 def address(api: Api) -> str | None:
     """Where an API is asked; None for a stand-in."""
-    return (os.environ.get(api.base_url_env) if api.base_url_env else None) or api.base_url
+    other = os.environ.get(api.base_url_env) if api.base_url_env else None
+    try:
+        return checked_address(other) if other else api.base_url
+    except ValueError as e:
+        raise UserError(f"{api.base_url_env}: {e}.") from e
 
 
-def arm_metrics(
-    quality: dict[str, Any], speed: list[dict[str, Any]], arm: str, usd_per_hour: Decimal
-) -> dict[str, float | None]:
-    """An arm's metrics under the keys that all arms share. usd_per_hour: the hardware of the local arms."""
+def arm_metrics(quality: dict[str, Any], speed: list[dict[str, Any]], arm: str) -> dict[str, float | None]:
+    """An arm's metrics under the keys that all arms share; `decide` adds the cost."""
     found: dict[str, float | None] = {}
     for row in quality["arms"]:
         if row["arm"] == arm and row["slice"].startswith("task="):
@@ -570,13 +586,6 @@ def arm_metrics(
                 row["prompt_tokens"],
                 row["completion_tokens"],
             )
-            # own hardware costs more with its idle hours: that is the decision's bill
-            price = (
-                usd_per_1k_at_full_use(capacity_of(row["busy_ms"]), usd_per_hour=usd_per_hour)
-                if row["usd_per_request"] is None
-                else 1000 * Decimal(row["usd_per_request"])
-            )
-            found[f"cost/{row['task']}/usd_per_1k_at_full_use"] = float(price) if price is not None else None
     return found
 
 
@@ -588,11 +597,11 @@ def _track(recipe: Recipe, out: Path, tracked: StageRun, view: summary.View, ses
     adapter = artifacts.need(stages.folder(recipe, "train"), "train")
     under_load = {(r["task"], r["arm"]): r["requests_per_second"] for r in load_test.read(out / load_test.CAPACITY)}
     for arm in recipe.evaluation.arms:
-        values = arm_metrics(quality, speed, arm, recipe.decision.hardware.hourly_usd)
+        values = arm_metrics(quality, speed, arm)
         values |= {f"capacity/{task}/requests_per_second": rate for (task, a), rate in under_load.items() if a == arm}
         settings = recipe.evaluation
         params: dict[str, Any] = {
-            "few_shot_examples": settings.few_shot_examples if arm == "few_shot" else 0,
+            "few_shot_examples": session.shots(arm),
             "max_new_tokens": settings.max_new_tokens,
             "passages": session.documents.number(arm),
         }

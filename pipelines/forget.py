@@ -182,8 +182,8 @@ def execute(subject: str, runs: Path, how: How) -> list[dict[str, Any]]:
 def _erase(recipe: Recipe, records: set[str]) -> list[str]:
     """Take the records' rows out of what evaluation kept. Returns what was erased.
 
-    Stored answers lose their lines; a report, a decision or a review sheet that shows one of the rows goes whole, for its
-    hash would no longer fit, and with it the pages that MLflow holds.
+    Stored answers lose their lines. Report, decision and review sheets go whole, for their hashes would no longer fit, and with
+    them the pages that MLflow holds, where one of the rows was ever evaluated: an older one of them may show it.
     """
     from evaluation.results import read_lines
     from pipelines.evaluate import ANSWERS
@@ -199,9 +199,8 @@ def _erase(recipe: Recipe, records: set[str]) -> list[str]:
         if len(left) < len(answers):
             artifacts.write_text(path, "".join(json.dumps(a, ensure_ascii=False) + "\n" for a in left))
             erased.append(f"{ANSWERS}/{path.name}: lines of these rows")
-    asked = stages.folder(recipe, "evaluate") / "items.jsonl"
-    shown = asked.exists() and any(item["id"] in rows for item in read_lines(asked))
-    if any(r["split"] == "test" for r in held):  # a report of any time may show it
+    shown = any(r["split"] in ("dev", "test") for r in held)
+    if shown:
         erased += [f"MLflow: {page}" for page in remove_pages(recipe)]
     for stage in ("evaluate", "decide"):
         folder = stages.folder(recipe, stage)
@@ -218,6 +217,9 @@ def _erase(recipe: Recipe, records: set[str]) -> list[str]:
 def _certify(
     recipe: Recipe, traces: Traces, marked: list[str], erased: list[str], before: str, after: str, when: str
 ) -> dict[str, Any]:
+    from pipelines.tracking import PAGES, earlier_stores
+
+    stores = earlier_stores(recipe) if erased else []
     certificate = {
         "kind": "certificate of erasure",
         "when": when,
@@ -236,6 +238,7 @@ def _certify(
                 " next training: `freehold run RECIPE` trains one without them; delete the copies of this one"
                 for sha in traces.adapters
             ),
+            *(f"MLflow at {store} holds earlier runs, which may show these rows: delete {' and '.join(PAGES)} there" for store in stores),
         ],
     }  # fmt: skip
     folder = recipe.run_folder / CERTIFICATES

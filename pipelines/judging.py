@@ -1,14 +1,13 @@
 """Putting the comparisons of an evaluation to the recipe's judge, through the provider layer and its guard.
 
-Replies are kept in the report's `judge.jsonl` under what was asked of whom, so an evaluation that was killed, or begun anew
-after one arm changed, asks and pays only for what it does not know; `judgements.jsonl` is what they say. What that is worth is
-computed from the stored files by `freehold decide`.
+Replies are kept under what was asked of whom, in the report's `judge.jsonl` and while it is unfinished, so an evaluation that
+was killed, or begun anew after one arm changed, asks and pays only for what it does not know; `judgements.jsonl` is what they
+say. What that is worth is computed from the stored files by `freehold decide`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.records import UserError
 from evaluation import judge
-from evaluation.results import Answer, AnswerFile, Item
+from evaluation.results import Answer, AnswerFile, Item, read_answers, write_answers
 from evaluation.summary import View
 from pipelines import artifacts, egress, stages
 from pipelines.progress import progress
@@ -111,7 +110,7 @@ def plans(recipe: Recipe, items: Sequence[Item], leaned: Collection[tuple[str, s
         asked += both
     made = egress.plan(
         recipe, WHO, chosen.base_url, recipe.judge_model, asked, set(), egress.prices_of(chosen, SECTION), chosen.max_new_tokens,
-        unseen=unseen,
+        unseen=unseen, section=SECTION, key_env=chosen.api_key_env,
     )  # fmt: skip
     note = "two orders a comparison; the answers are counted as long as evaluation.max_new_tokens lets them be"
     return [replace(made, at_most=True, note=note)]
@@ -161,16 +160,17 @@ class _Asking:
                 self._note_receipt(file)
         finally:
             file.close()
-        return dict(file.answers)
+        replies = {item.id: file.answers[item.id] for item, _ in asked if item.id in file.answers}
+        write_answers(self.out / REPLIES, replies.values())
+        return replies
 
     def _file(self, current: set[str]) -> AnswerFile:
         """The replies so far; those of the last report where the same judge gave them, without what is asked no longer."""
-        file, last = AnswerFile(self.out / f"{REPLIES}"), stages.folder(self.recipe, "evaluate")
+        last = stages.folder(self.recipe, "evaluate")
+        file = AnswerFile(self.out / artifacts.KEYED / f"{PURPOSE}-{self.key[:12]}.jsonl")
         manifest = artifacts.read_manifest(last)
         known = (manifest.facts.get("judge") or {}) if manifest is not None else {}
         if known.get("key") == self.key and (last / REPLIES).exists():
-            from evaluation.results import read_answers
-
             for answer in read_answers(last / REPLIES):
                 if answer.item in current and answer.item not in file.answers:
                     file.add(answer)
@@ -198,9 +198,9 @@ class _Asking:
         where = self.chosen.base_url or "http://localhost"
         limit = self.chosen.max_new_tokens
         plan = egress.plan(
-            self.recipe, WHO, where, self.recipe.judge_model, left, set(), prices, limit, inside=self.is_local
-        )
-        self._key()
+            self.recipe, WHO, where, self.recipe.judge_model, left, set(), prices, limit, inside=self.is_local,
+            section=SECTION, key_env=self.chosen.api_key_env,
+        )  # fmt: skip
         egress.agree(plan, self.recipe, self.how)
         try:
             guarded = egress.guard(self.recipe, self.how, inside=self.is_local)
@@ -208,6 +208,7 @@ class _Asking:
                 openai_compatible.answer(
                     endpoint, PURPOSE, left, set(), prices, max_new_tokens=limit, keep=keep, guard=guard,
                     purpose=PURPOSE, already_spent_usd=sum(money, Decimal(0)),
+                    has_answered=any(a.text is not None for a in file.answers.values()),
                 )  # fmt: skip
         finally:
             self._note_receipt(file)
@@ -224,8 +225,9 @@ class _Asking:
         from evaluation.providers.openai_compatible import Endpoint
 
         c = self.chosen
+        key = egress.key_of(c.api_key_env, SECTION, needed=not self.is_local)
         common = Endpoint(
-            c.base_url or "", c.model or "", self._key(), concurrency=c.concurrency, timeout_s=c.timeout_s,
+            c.base_url or "", c.model or "", key, concurrency=c.concurrency, timeout_s=c.timeout_s,
             budget_usd=c.budget_usd, max_retries=c.max_retries,
         )  # fmt: skip
         if c.base_url is not None:
@@ -233,16 +235,8 @@ class _Asking:
             return
         from pipelines.serving.loopback import serve
 
-        with serve(self.base_folder().folder, self.out / "raw" / "judge.log") as served:
+        with serve(self.base_folder().folder, self.out / artifacts.KEYED / "judge.log") as served:
             yield replace(common, base_url=served.base_url, model=served.model)
-
-    def _key(self) -> str:
-        key = os.environ.get(self.chosen.api_key_env, "")
-        if not key and not self.is_local:
-            raise UserError(
-                f"{self.chosen.api_key_env} is not set; evaluation.judge.api_key_env names it as the variable with the key."
-            )
-        return key or "none"
 
 
 @contextmanager

@@ -9,7 +9,6 @@ also where the server is on this machine.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from pipelines.training.base import Base
 
 CAPACITY = "capacity.json"
-PURPOSE = "load test"
+PURPOSE, SECTION = "load test", "evaluation.load.servers"
 Answers = Mapping[tuple[str, str], Answer]  # by arm and item
 
 
@@ -54,7 +53,7 @@ def measure(
     settings = recipe.evaluation.load
     if settings is None:
         return []
-    draft, last = out / "raw" / CAPACITY, stages.folder(recipe, "evaluate")
+    draft, last = out / artifacts.KEYED / CAPACITY, stages.folder(recipe, "evaluate")
     known = {row["key"]: row for path in (last / CAPACITY, draft) for row in read(path)}
     rows: list[dict[str, Any]] = []
     receipts = []
@@ -185,6 +184,7 @@ def _plan(recipe: Recipe, settings: Load, server: LoadServer, asked: egress.Aske
     made = egress.plan(
         recipe, who(server), _url(server), server.model or "", asked, set(), _prices(server),
         recipe.evaluation.max_new_tokens, rounds=lambda i: -(-(most or 1) // sent[i.task]),
+        section=SECTION, key_env=server.api_key_env,
     )  # fmt: skip
     if most is None:
         rounds = (
@@ -195,7 +195,7 @@ def _plan(recipe: Recipe, settings: Load, server: LoadServer, asked: egress.Aske
 
 
 def _prices(server: LoadServer) -> Book:
-    return egress.prices_of(server, "evaluation.load.servers")
+    return egress.prices_of(server, SECTION)
 
 
 @contextmanager
@@ -213,11 +213,7 @@ def _budgeted(server: LoadServer) -> Iterator[None]:
 def _target(server: LoadServer, base: Callable[[], Base], out: Path, guard: Guard, how: How) -> Iterator[Server]:
     purpose = _purpose(server)
     if server.base_url is not None:
-        key = os.environ.get(server.api_key_env, "") if server.api_key_env else "none"
-        if not key:
-            raise UserError(
-                f"{server.api_key_env} is not set; evaluation.load.servers names it as the variable with the key."
-            )
+        key = egress.key_of(server.api_key_env, SECTION)
         yield Server(
             server.base_url.rstrip("/"), server.model or "", key, server.timeout_s, server.pin_lengths, guard, purpose,
             _prices(server),
@@ -226,7 +222,7 @@ def _target(server: LoadServer, base: Callable[[], Base], out: Path, guard: Guar
     from pipelines.serving.loopback import serve
 
     how.on_event(f"evaluate: load of arm {server.arm} on a STAND-IN: the untuned base model on a loopback server")
-    with serve(base().folder, out / "raw" / "load.log") as served:
+    with serve(base().folder, out / artifacts.KEYED / "load.log") as served:
         yield Server(served.base_url, served.model, "none", server.timeout_s, False, guard, purpose)
 
 

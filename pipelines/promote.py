@@ -74,7 +74,7 @@ def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]
                 "promoted", recipe, settings.alias, candidate.name, settings.target.kind, checks,
                 decision.facts["verdict"], override,
             )  # fmt: skip
-            record["registry_version"] = version
+            record |= {"registry_version": version, "registry_key": adapter.content_sha256}
             _remember(recipe, record)
             tracked.params({"alias": settings.alias, "version": candidate.name, "target": settings.target.kind})
             tracked.artifact(_folder(recipe) / "promotion.json")
@@ -110,7 +110,7 @@ def promote_api(recipe: Recipe, how: How) -> dict[str, Any]:
             ]
             checks += _untouched(_current(recipe))
             record = _record("stays on the API:", recipe, settings.alias, name, API, checks, verdict, None)
-            record["registry_version"] = version
+            record |= {"registry_version": version, "registry_key": key}
             _remember(recipe, record)
             tracked.params({"alias": settings.alias, "version": name, "target": API})
             tracked.artifact(_folder(recipe) / "promotion.json")
@@ -129,11 +129,18 @@ def rollback(recipe: Recipe, how: How) -> dict[str, Any]:
                 f"promotion.alias is {settings.alias}, and {current['name']} was promoted last as {current['alias']}."
                 f" Set it back to {current['alias']} to roll that back, or promote as {settings.alias}."
             )
-        from pipelines.tracking import Store
+        from pipelines.tracking import Store, shown
 
         store = Store(recipe)  # before anything moves: where the registry cannot be reached, nothing does
-        how.on_event(f"rollback: {current['name']} to {current['previous']}")
         earlier = next(h for h in reversed(_history(recipe)) if h["name"] == current["previous"])
+        registered = {k: earlier[k] for k in ("registry_version", "registry_key") if k in earlier}
+        key = registered.get("registry_key")  # an earlier version of this package wrote none
+        if key is not None and not store.has_version(settings.alias, key, registered["registry_version"]):
+            raise UserError(
+                f"{earlier['name']} was registered in another MLflow store than {shown(store.uri)}. Nothing was moved."
+                " Set MLFLOW_TRACKING_URI to the store that has it, or promote it here again."
+            )
+        how.on_event(f"rollback: {current['name']} to {current['previous']}")
         if earlier["target"] == API:
             checks = _untouched(current)
         else:
@@ -146,7 +153,7 @@ def rollback(recipe: Recipe, how: How) -> dict[str, Any]:
             "rolled back to", recipe, settings.alias, earlier["name"], earlier["target"], checks, earlier["verdict"],
             earlier.get("override"),
         )  # fmt: skip
-        record["registry_version"] = earlier["registry_version"]
+        record |= registered
         _remember(recipe, record)
         return record
 

@@ -112,6 +112,10 @@ def digest(recipe: Recipe) -> str:
     return artifacts.digest([labels, j and [_bounds(j), j.margin]])
 
 
+def _arms(recipe: Recipe) -> dict[str, str]:
+    return {"candidate": recipe.decision.candidate, "baseline": recipe.decision.baseline}
+
+
 def _bounds(j: Judge) -> qualification.Bounds:
     return qualification.Bounds(j.min_labels, j.min_kappa, j.min_consistency, j.max_padded_wins, j.max_lean)
 
@@ -123,6 +127,9 @@ def summary(recipe: Recipe, view: View) -> dict[str, Any] | None:
     """
     report, path = stages.folder(recipe, "evaluate"), folder(recipe) / LABELS
     judged, chosen = judging.read(report), recipe.evaluation.judge
+    who = artifacts.need(report, "evaluate").facts.get("judge") or {"model": None}
+    if any(who.get(side, arm) != arm for side, arm in _arms(recipe).items()):
+        judged, who = [], {"model": None}  # of other arms than are compared now
     data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     if data is None and not judged:
         return None
@@ -131,7 +138,6 @@ def summary(recipe: Recipe, view: View) -> dict[str, Any] | None:
             view, recipe.decision.candidate, recipe.decision.baseline, max_items=len(view.items), seed=recipe.seed
         )
         judged = judge.judgements(compared, {}, max_chars=sys.maxsize)
-    who = artifacts.need(report, "evaluate").facts.get("judge") or {"model": None}
     labels = people = None
     if data is not None:
         now = {j.item: j.digest for j in judged if j.kind == "pair"}

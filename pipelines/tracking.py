@@ -29,6 +29,7 @@ os.environ.setdefault(
 )  # the default pool loses writes on sqlite under load
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 PAGES = ("report.html", "report.md")  # artifacts that show examples
+GONE = "RESOURCE_DOES_NOT_EXIST"  # MLflow's code for what was deleted there
 MAX_PARAM = 6000  # characters MLflow stores of a parameter
 
 
@@ -111,7 +112,7 @@ class Store:
             if self.state.data.get("uri") != (uri := shown(self.uri)):
                 # the same store at another place (a moved folder, a renamed server) goes on; another store begins anew
                 self.state.data = {
-                    **(self.state.data if self._has(self.state.data.get("parent")) else {"runs": {}}),
+                    **(self.state.data if self._has(self.state.data.get("parent")) else _elsewhere(self.state.data)),
                     "uri": uri,
                 }
 
@@ -121,7 +122,7 @@ class Store:
         try:
             return run_id is not None and bool(self.client.get_run(run_id))
         except MlflowException as e:
-            if e.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if e.error_code != GONE:
                 raise
             return False
 
@@ -183,6 +184,10 @@ class Store:
         with _told(self.uri):  # of the training processes too, which no stage of this command holds
             for start in range(0, len(found), 1000):
                 self.client.log_batch(run_id, metrics=found[start : start + 1000])
+
+    def has_version(self, name: str, key: str, version: str) -> bool:
+        """Is this the version that was registered here for the key? Another store counts its versions anew."""
+        return str(self.state.data.get("versions", {}).get(f"{name} {key}")) == version
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         with _told(self.uri):
@@ -294,7 +299,13 @@ class StageRun:
                 )
 
     def table(self, rows: dict[str, list[Any]], name: str) -> None:
-        self.store.client.log_table(self.run_id, rows, name)
+        """A table as the UI shows it, in the place of one that an attempt before this left: MLflow itself would append."""
+        import pandas as pd
+
+        if name in {a.path for a in self.store.client.list_artifacts(self.run_id)}:
+            self.text(pd.DataFrame(rows).to_json(orient="split", index=False), name)
+        else:
+            self.store.client.log_table(self.run_id, rows, name)
 
     def register(self, name: str, model_id: str | None, source: str, tags: dict[str, str], key: str) -> str:
         """A version of the registered model, once per name and key.
@@ -326,7 +337,19 @@ class StageRun:
         self.store.set_alias(name, alias, version)
 
     def finished(self, manifest: artifacts.Manifest) -> None:
-        self.params({"content_sha256": manifest.content_sha256})
+        """Which artifact came of it: a tag, for a resumed run may make another, and parameters stay as they are."""
+        self.store.client.set_tag(self.run_id, "freehold.content_sha256", manifest.content_sha256)
+
+
+def _elsewhere(state: dict[str, Any]) -> dict[str, Any]:
+    """What stays true of a run folder whose runs go to another store from now on: what was trained on what, and where else runs are."""
+    earlier = {*state.get("earlier", ()), *([state["uri"]] if state.get("runs") else ())}
+    return {"runs": {}, "datasets": state.get("datasets", {}), "earlier": sorted(earlier)}
+
+
+def earlier_stores(recipe: Recipe) -> list[str]:
+    """The stores that hold runs of this run folder from before its runs went to the one of now."""
+    return list(Store(recipe).state.data.get("earlier", ()))
 
 
 def mark_forgotten(recipe: Recipe, adapters: Iterable[str], when: str) -> list[str]:
@@ -344,6 +367,8 @@ def mark_forgotten(recipe: Recipe, adapters: Iterable[str], when: str) -> list[s
                 store.client.set_model_version_tag(name, version, "freehold.forgotten", when)
                 marked.append(f"version {name}/{version}")
         except MlflowException as e:
+            if e.error_code == GONE:
+                continue
             raise UserError(f"MLflow at {shown(store.uri)}: cannot mark {adapter[:12]}: {_words(e, store.uri)}") from e
     return marked
 
@@ -362,6 +387,8 @@ def remove_pages(recipe: Recipe) -> list[str]:
                 repository.delete_artifacts(path)
                 removed.append(f"{run_id}/{path}")
         except (MlflowException, NotImplementedError) as e:
+            if getattr(e, "error_code", None) == GONE:
+                continue
             raise UserError(
                 f"MLflow at {shown(store.uri)}: cannot delete the report of run {run_id} ({_words(e, store.uri)})."
                 " Delete it there, then run the same command again."

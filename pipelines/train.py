@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,7 +209,7 @@ def work(recipe: Recipe, out: Path, run_id: str | None) -> None:
             base.folder, tokenizer, train, dev, settings, checkpoints, seed=recipe.seed, callback=losses
         )
         _same_tokens(made.train_dataset, trained)
-        resume = _last_checkpoint(checkpoints)
+        resume = _last_checkpoint(checkpoints, settings.world_size)
         result = made.train(resume_from_checkpoint=str(resume) if resume else None)
     weights = trainer.gathered(made.model)
     if rank() != 0:
@@ -274,19 +275,23 @@ def _same_tokens(dataset: Any, trained: int) -> None:
         )
 
 
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written whole."""
-    whole = [p for p in folder.glob("checkpoint-*") if _is_whole(p)]
+def _last_checkpoint(folder: Path, processes: int) -> Path | None:
+    """The newest checkpoint that was written whole, by every process."""
+    whole = [p for p in folder.glob("checkpoint-*") if _is_whole(p, processes)]
     return max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """The trainer's state is the last file that rank 0 writes, and it does not write it at once."""
+def _is_whole(checkpoint: Path, processes: int) -> bool:
+    """The trainer's state is the last file that rank 0 writes, and it does not write it at once; the others write random states.
+
+    torch's files are zip archives, whose directory stands at the end.
+    """
+    states = [p for p in checkpoint.glob("rng_state*.pth") if zipfile.is_zipfile(p)]
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
     except (OSError, ValueError):
         return False
-    return True
+    return len(states) == processes
 
 
 def _tidy_adapter_config(path: Path, base: Any) -> dict[str, Any]:

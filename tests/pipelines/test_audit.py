@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.records import UserError
-from pipelines import audit, prepare, recipe_file, stages, train
+from pipelines import artifacts, audit, prepare, recipe_file, stages, train
 from tests.conftest import Workspace
 
 CANARIES = "privacy: {canaries: {number: 6, repetitions: [2]}}\n"
@@ -58,7 +58,7 @@ def test_general_ability_is_measured_once_and_kept_while_it_holds(copied: Worksp
     recipe = recipe_file.load(copied.recipe).model_copy(update={"workdir": copied.run_folder})
     inputs = {"adapter": "a"}
     out = tmp_path / "report"
-    out.mkdir()
+    (out / artifacts.KEYED).mkdir(parents=True)
     (out / "leaks.json").write_text((copied.run_folder / "report" / "leaks.json").read_text())
 
     def model() -> object:
@@ -76,7 +76,12 @@ def test_general_ability_is_measured_once_and_kept_while_it_holds(copied: Worksp
     assert audit.read(out)["general"]["measured"] == 2
     assert audit.measure(recipe, out, model, [], inputs, how) == keys  # type: ignore[arg-type]
     assert len(said) == 1
-    (out / "general.json").unlink()
+    first = (out / "general.json").read_text()
+    (out / "general.json").unlink()  # as where another setting of an unfinished evaluation changed
+    audit.measure(recipe, out, model, [], inputs, how)  # type: ignore[arg-type]
+    assert ((out / "general.json").read_text(), len(said)) == (first, 1)
+    for path in (out / "general.json", *(out / artifacts.KEYED).iterdir()):
+        path.unlink()
     with pytest.raises(UserError, match=r"general\.json is not stored, and --replay asks no model"):
         audit.measure(recipe, out, model, [], inputs, stages.How(copied.recipe, replay=True))  # type: ignore[arg-type]
 

@@ -86,6 +86,22 @@ def test_a_person_who_was_asked_about_leaves_answers_report_and_mlflow(copied: W
     assert {e.partition(":")[0].rstrip("/") for e in done["erased"]} >= {"report", "decision", "MLflow"}
 
 
+def test_a_person_of_dev_leaves_the_report_too_and_earlier_stores_are_named(copied: Workspace) -> None:
+    lines = (copied.run_folder / "report" / "dev.jsonl").read_text().splitlines()
+    labels = {json.loads(line)["item"]["id"] for line in lines}
+    record = next(r for n in range(60) if labels & {*rows_of(copied, r := f"desk:{n + 1}")})
+    sheets = copied.run_folder / "review" / "s-0"
+    sheets.mkdir(parents=True)
+    (sheets / "s-0.csv").write_text("an older sheet")
+    state = json.loads((copied.run_folder / "tracking.json").read_text())
+    number = int(record.partition(":")[2]) - 1
+    other = f"sqlite:///{copied.folder}/other.db"
+    (done,) = forget(copied, f"c{number}@mail.example", "--execute", MLFLOW_TRACKING_URI=other)["found"]  # type: ignore[misc]
+    assert not any((copied.run_folder / name).exists() for name in ("report", "decision", "review"))
+    assert f"MLflow at {state['uri']} holds earlier runs" in str(done["open"])
+    assert done["adapters"] == [copied.manifest("adapter")["content_sha256"]]
+
+
 def test_without_a_run_or_a_recipe_the_error_says_so(workspace: Workspace, copied: Workspace) -> None:
     nothing = workspace.freehold("forget", "c3@mail.example", "--runs", "export")
     assert nothing.returncode == 2

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from pipelines import recipe_file
+from evaluation.results import read_answers
+from pipelines import artifacts, recipe_file, report_folder
 from pipelines.recipe_file import RecipeError
 from tests.conftest import Workspace
 from tests.evaluation.judge_server import Seen, judging
@@ -22,6 +23,7 @@ JUDGE = """\
     families: {{arbiter-7b: arbiter, tiny: llama}}
     margin: 0.1
   api: {{label_mode"""
+LOCAL = ("base", "few_shot", "tuned")
 
 
 def longest(seen: Seen) -> str:
@@ -83,6 +85,32 @@ def test_from_the_judge_to_the_sheet_and_back_into_the_decision(copied: Workspac
     refused = copied.freehold("review", "desk.yaml", "--read", str(filled))
     assert refused.returncode == 2
     assert "unknown id 'r-nobody'" in refused.stderr
+
+
+def test_what_an_evaluation_had_when_it_broke_off_is_kept_where_other_settings_change(copied: Workspace) -> None:
+    load = (
+        "  load: {servers: [{arm: base, base_url: 'http://127.0.0.1:9/v1', model: m, machine: two cores}],"
+        " p95: {latency_ms: 100}}\n"
+    )
+    copied.edit(
+        "  batch_size: 2\n", "  batch_size: 4\n" + load
+    )  # other batches, so the report's answers are none of these
+    with judging(longest) as server:
+        copied.edit("  api: {label_mode", JUDGE.format(url=server.url))
+        broken = copied.freehold("evaluate", "desk.yaml")
+        assert (broken.returncode, "127.0.0.1:9" in broken.stderr) == (2, True), broken.stderr[-3000:]
+        asked = len(server.seen)
+        assert asked >= 2
+        keyed = copied.run_folder / "report.partial" / artifacts.KEYED
+        said = [a for arm in LOCAL for path in keyed.glob(f"{arm}-*.jsonl") for a in read_answers(path)]
+        copied.edit(load, "")
+        done = copied.freehold("evaluate", "desk.yaml")
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert len(server.seen) == asked
+    report = copied.run_folder / "report"
+    found = [a for a in report_folder.read_answers(report) if a.arm in LOCAL]
+    assert {(a.arm, a.item): a.asked_at for a in said} == {(a.arm, a.item): a.asked_at for a in found}
+    assert not (report / artifacts.KEYED).exists()
 
 
 @pytest.mark.parametrize(

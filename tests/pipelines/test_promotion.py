@@ -129,6 +129,9 @@ def test_a_renamed_alias_gets_a_version_of_its_own_and_both_are_marked_when_some
     )
     done.edit("alias: desk-triage", "alias: helpdesk")
     renamed = recipe_file.load(done.recipe)
+    with pytest.raises(UserError, match="was made for another alias"):
+        promote.promote(renamed, how, override="a trial")
+    stages.run("decide", renamed, how)
     second = promote.promote(renamed, how, override="a trial")
     client = MlflowClient()
     for alias, record in (("desk-triage", first), ("helpdesk", second)):

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import recipe_file
+from data_prep.records import UserError
+from pipelines import egress, evaluate, recipe_file
+from pipelines.recipe import Api
 from pipelines.recipe_file import RecipeError, reference
 from tests.conftest import RECIPE, Workspace
 
@@ -82,6 +84,56 @@ def mistakes(tmp_path: Path, old: str, new: str) -> str:
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place_and_remedy(tmp_path: Path, old: str, new: str, told: str) -> None:
     assert told in mistakes(tmp_path, old, new)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("https://me:hidden@gateway.example/v1", "a user or a password would stand in logs and reports"),
+        ("https://gateway.example/v1?key=hidden", "https://gateway.example/v1 goes on with ? or #"),
+        ("api.firm.example/v1", "'api.firm.example/v1' is no address of a server: it takes http:// or https://"),
+        ("http://host:port/v1", "this is no address of a server (Port could not be cast"),
+        ("http://[::1/v1", "this is no address of a server (Invalid IPv6 URL)"),
+        ("https:///v1", "is no address of a server"),
+    ],
+)
+def test_what_is_no_address_is_told_without_what_may_be_a_secret(
+    tmp_path: Path, address: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = mistakes(tmp_path, "api: {label_mode", f"api: {{base_url: '{address}', model: m, label_mode")
+    assert told in found
+    assert "hidden" not in found
+    api = Api(base_url="http://127.0.0.1:1/v1", base_url_env="ELSEWHERE", model="m")
+    monkeypatch.setenv("ELSEWHERE", address)
+    with pytest.raises(UserError, match="ELSEWHERE: ") as e:
+        evaluate.address(api)
+    assert "hidden" not in str(e.value)
+
+
+def test_an_address_from_the_environment_alone_would_be_a_stand_in(tmp_path: Path) -> None:
+    told = mistakes(tmp_path, "api: {label_mode", "api: {base_url_env: ELSEWHERE, label_mode")
+    assert "base_url_env overrides base_url, so it needs one" in told
+
+
+@pytest.mark.parametrize(
+    ("key", "told"), [("", "is not set"), ("a\nb", "characters that no key has"), ("käy", "no key has")]
+)
+def test_a_key_that_cannot_be_one_is_told_and_not_shown(key: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UserError, match=told) as e:
+        egress.key_of("OPENAI_API_KEY", "evaluation.api")
+    assert not key or key not in str(e.value)
+    monkeypatch.setenv("OPENAI_API_KEY", "of-a-mounted-file\n")
+    assert egress.key_of("OPENAI_API_KEY", "evaluation.api") == "of-a-mounted-file"
+
+
+def test_every_server_that_may_be_paid_is_looked_at_before_anything_runs(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    wrong = "price_as: {provider: openai, model: nope}"
+    load = f"  load: {{servers: [{{arm: tuned, base_url: 'http://127.0.0.1:9/v1', model: m, machine: one, {wrong}}}], p95: {{latency_ms: 9}}}}\n"
+    path.write_text(RECIPE.format(model="nowhere").replace("  batch_size: 2\n", load))
+    with pytest.raises(UserError, match="nope"):
+        egress.check_prices(recipe_file.load(path))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from evaluation.decision import HEADLINES
 from tests.conftest import Workspace, help_desk, make_tiny_model, write_export
@@ -107,8 +108,6 @@ def test_a_changed_gate_is_decided_again_from_stored_answers(copied: Workspace) 
     assert done.stderr.count("unchanged, kept") == 3
     # evaluation was skipped, and every arm's numbers are still found in the run that it logged them to
     where = json.loads((copied.run_folder / "decision" / "decision.json").read_text())["mlflow"]
-    from mlflow import MlflowClient
-
     client = MlflowClient(tracking_uri=f"sqlite:///{copied.run_folder.parent}/mlflow.db")
     for arm, run_id in where["arms"].items():
         run = client.get_run(run_id)
@@ -119,6 +118,12 @@ def test_a_changed_gate_is_decided_again_from_stored_answers(copied: Workspace) 
     # the same answers under other gates are no new look at the test items
     looks = [json.loads(line) for line in (copied.run_folder.parent / "looks.jsonl").read_text().split("\n") if line]
     assert [(k["candidate"], k["recipe"]) for k in looks] == [("tuned", "desk")]
+
+
+def test_another_alias_is_decided_again_for_the_gateway_asks_by_it(copied: Workspace) -> None:
+    copied.edit("alias: desk-triage", "alias: front-desk")
+    assert copied.freehold("decide", "desk.yaml").returncode in (0, 3, 4)
+    assert "model: front-desk@" in (copied.run_folder / "decision" / "routing.yaml").read_text()
 
 
 def test_replay_opens_no_socket_and_names_what_is_missing(copied: Workspace) -> None:
@@ -170,6 +175,16 @@ def test_answers_that_were_lost_are_asked_again_by_the_next_command_and_no_other
             assert done.returncode == 0, done.stderr[-2000:]
             told += done.stderr
             assert not before or http.count == before + asked
+    client = MlflowClient(tracking_uri=f"sqlite:///{copied.folder}/runs/mlflow.db")
+    run = next(
+        r
+        for r in client.search_runs([client.get_experiment_by_name("desk").experiment_id])
+        if r.info.run_name == "evaluate"
+    )
+    table = json.loads(Path(client.download_artifacts(run.info.run_id, "per_item.json")).read_text())
+    cells = [tuple(row[:3]) for row in table["data"]]
+    assert len(cells) == len(set(cells)) > 50, "item, arm and metric once"
+    assert run.data.tags["freehold.content_sha256"] == copied.manifest("report")["content_sha256"]
     assert "evaluate: 2 answers were lost on the way last time (api " in told
     assert "evaluate: unchanged, kept" in told
 
@@ -193,8 +208,6 @@ def test_paid_answers_stay_where_the_test_set_is_another(copied: Workspace) -> N
 
 
 def test_mlflow_has_one_parent_and_a_child_per_stage_and_arm(finished: Workspace) -> None:
-    from mlflow import MlflowClient
-
     client = MlflowClient(tracking_uri=f"sqlite:///{finished.folder}/runs/mlflow.db")
     experiment = client.get_experiment_by_name("desk")
     runs = client.search_runs([experiment.experiment_id])
@@ -283,6 +296,8 @@ def test_rollback_goes_back_to_the_version_before(copied: Workspace) -> None:
     copied.freehold("run", "desk.yaml")
     second = json.loads(copied.freehold("promote", "desk.yaml", "--override", "two", "--json").stdout)
     assert second["previous"] == first["name"] != second["name"]
+    other = copied.freehold("rollback", "desk.yaml", MLFLOW_TRACKING_URI=f"sqlite:///{copied.folder}/other.db")
+    assert (other.returncode, "registered in another MLflow store" in other.stderr) == (2, True), other.stderr
     done = copied.freehold("rollback", "desk.yaml", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["name"] == first["name"]

@@ -327,11 +327,21 @@ def test_torn_lines_and_checkpoints_are_left_out(tmp_path: Path) -> None:
     resumed = SimpleNamespace(is_world_process_zero=True, global_step=9)
     trainer.Losses(file, lambda *_: None, lambda *_: None).on_train_begin(None, resumed, None)
     assert [json.loads(line) for line in file.read_text().splitlines()] == [{"step": 1, "train/loss": 2.0}]
-    for step, state in ((9, "{}"), (10, '{"epoch": 1'), (11, None)):
-        (tmp_path / f"checkpoint-{step}").mkdir()
+    torch.save(torch.random.get_rng_state(), random := tmp_path / "rng_state.pth")
+    for step, state, kept in (
+        (9, "{}", 1.0),
+        (10, '{"epoch": 1', 1.0),
+        (11, None, 1.0),
+        (12, "{}", 0.5),
+        (13, "{}", None),
+    ):
+        (folder := tmp_path / f"checkpoint-{step}").mkdir()
         if state is not None:
-            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
-    assert train._last_checkpoint(tmp_path) == tmp_path / "checkpoint-9"
+            (folder / "trainer_state.json").write_text(state)
+        if kept is not None:
+            (folder / random.name).write_bytes(random.read_bytes()[: int(kept * random.stat().st_size)])
+    assert train._last_checkpoint(tmp_path, 1) == tmp_path / "checkpoint-9"
+    assert train._last_checkpoint(tmp_path, 2) is None, "the other process did not come to write its own"
 
 
 SHARDED = """

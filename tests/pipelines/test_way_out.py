@@ -126,6 +126,17 @@ def test_a_dry_run_says_what_would_be_sent_and_the_command_waits_for_yes(copied:
     assert (copied.run_folder / "egress.jsonl").read_text() == before
 
 
+def test_a_run_stops_before_training_where_the_key_or_the_word_is_missing(copied: Workspace) -> None:
+    with_api(
+        copied, "api: {base_url: 'http://192.0.2.1/v1', model: m, price_as: {provider: openai, model: gpt-4o-mini}}"
+    )
+    copied.edit("rank: 4", "rank: 2")
+    for key, told in (("", "OPENAI_API_KEY is not set; evaluation.api.api_key_env names"), ("key", "with --yes")):
+        done = copied.freehold("run", "desk.yaml", OPENAI_API_KEY=key)
+        assert (done.returncode, told in done.stderr) == (2, True), done.stderr[-2000:]
+        assert "train: begins" not in done.stderr
+
+
 def test_a_budget_stops_offline_too_and_a_raised_one_or_another_price_list_asks_nothing_twice(
     copied: Workspace,
 ) -> None:
