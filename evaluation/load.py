@@ -444,9 +444,8 @@ class _Stream:
         if self.error or not self.finished:
             return Timing(at_s, late, None, None, None, None, self.error or "half_answer")
         told = self.usage["completion_tokens"] if self.usage is not None else 0
-        tokens = (
-            told if self.pieces - 1 <= told <= most and told else self.pieces
-        )  # the last piece may be the end alone
+        is_possible = max(1, self.pieces - 1) <= told <= most  # the last piece may be the end alone
+        tokens = told if is_possible else self.pieces
         each = 1000 * (self.last - self.first) / (tokens - 1) if tokens > 1 else None
         return Timing(at_s, late, 1000 * (self.first - due), each, 1000 * (self.last - due), tokens)
 

@@ -107,7 +107,7 @@ def _paid(part: BaseModel, where: str = "") -> Iterator[tuple[str, Paid]]:
 def key_of(key_env: str | None, section: str, *, needed: bool = True) -> str:
     """The key in the variable that a section names; "none" without one. Raises UserError where it is needed and not set."""
     key = os.environ.get(key_env, "").strip() if key_env is not None else "none"  # mounted secrets end with a line feed
-    if not (key.isascii() and key.isprintable()):
+    if needed and not (key.isascii() and key.isprintable()):
         raise UserError(f"{key_env}: the key in it has characters that no key has, such as a line feed. Set it anew.")
     if needed and not key:
         raise UserError(f"{key_env} is not set; {section}.api_key_env names it as the variable with the key.")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -358,18 +359,19 @@ def mark_forgotten(recipe: Recipe, adapters: Iterable[str], when: str) -> list[s
 
     store, marked = Store(recipe), []
     for adapter in adapters:
-        model = store.state.data.get("models", {}).get(adapter)
-        try:
-            if model is not None:
-                store.client.set_logged_model_tags(model, {"freehold.forgotten": when})
-                marked.append(f"model {model}")
-            for name, version in _versions(store, adapter):
-                store.client.set_model_version_tag(name, version, "freehold.forgotten", when)
-                marked.append(f"version {name}/{version}")
-        except MlflowException as e:
-            if e.error_code == GONE:
-                continue
-            raise UserError(f"MLflow at {shown(store.uri)}: cannot mark {adapter[:12]}: {_words(e, store.uri)}") from e
+        model, tag = store.state.data.get("models", {}).get(adapter), "freehold.forgotten"
+        of_model = partial(store.client.set_logged_model_tags, model, {tag: when})
+        tags = [(f"model {model}", of_model)] if model is not None else []
+        for name, version in _versions(store, adapter):
+            of_version = partial(store.client.set_model_version_tag, name, version, tag, when)
+            tags.append((f"version {name}/{version}", of_version))
+        for what, mark in tags:
+            try:
+                mark()
+                marked.append(what)
+            except MlflowException as e:
+                if e.error_code != GONE:  # what was deleted there needs no mark
+                    raise UserError(f"MLflow at {shown(store.uri)}: cannot mark {what}: {_words(e, store.uri)}") from e
     return marked
 
 

@@ -41,11 +41,10 @@ def score(answer: str, reference: str, *, given: Given) -> float | None:  # noqa
         *(q for q in quotes if not grounding.occurs(q, source)),
         *(n for n in numbers if not 1 <= n <= number),
     ]
+    # normalised as unsupported_names does it, or more names could be missing than are stated
     stated = (
         len(grounding.numbers(grounding.MARKER.sub(" ", plain)))
-        + len(
-            grounding.names(unicodedata.normalize("NFKC", plain), language=language)
-        )  # as unsupported_names counts them
+        + len(grounding.names(unicodedata.normalize("NFKC", plain), language=language))
         + len(grounding.urls(plain))
         + len(quotes)
         + len(numbers)

@@ -75,6 +75,12 @@ def test_a_person_who_was_asked_about_leaves_answers_report_and_mlflow(copied: W
     state = json.loads((copied.run_folder / "tracking.json").read_text())
     client = MlflowClient(tracking_uri=state["uri"])
     assert "report.html" in [a.path for run in set(state["runs"].values()) for a in client.list_artifacts(run)]
+    gone = (
+        {**state["runs"], "stage decide of last year": "0" * 32},
+        {**state["models"], copied.manifest("adapter")["content_sha256"]: "m-0"},
+    )
+    changed = {**state, "runs": gone[0], "models": gone[1]}  # what `mlflow gc` leaves in our file
+    (copied.run_folder / "tracking.json").write_text(json.dumps(changed))
     (done,) = forget(copied, f"c{number}@mail.example", "--execute", MLFLOW_TRACKING_URI=state["uri"])["found"]  # type: ignore[misc]
     assert not (copied.run_folder / "report").exists()
     assert not (copied.run_folder / "decision").exists()
