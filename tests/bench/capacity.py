@@ -7,7 +7,9 @@ layers (FREEHOLD_BENCH_LAYERS sets another number): whole it would answer one re
 load is the customers' words of the demo's test rows, cut to 60 characters, with the lengths of their reference answers, cut to
 4 tokens: a capacity within 10 % needs runs of 500 requests and more, and this makes ten a second. The search runs with two
 seeds, that is on different arrivals. Then, at a fixed rate, this package and `vllm bench serve` take turns. Needs a machine
-that does nothing else (as root, `nice -n -10` helps). Without vLLM's environment the benchmark skips. Writes capacity.json.
+that does nothing else (as root, `nice -n -10` helps; a virtual machine whose speed wanders shows it in idle_ms, and in the
+capacities). Without vLLM's environment the benchmark skips. Writes capacity.json; that one is of a processor with bfloat16,
+capacity-avx2.json of one without.
 """
 
 from __future__ import annotations
