@@ -132,16 +132,17 @@ def _cut(folder: Path, layers: int, out: Path) -> Path:
 
 
 @contextmanager
-def vllm(model: Path, log: Path) -> Iterator[Server]:
+def vllm(model: Path, log: Path, *, port: int = 0, cores: str = "0") -> Iterator[Server]:
+    """A real server on loopback. port 0: one that is free; cores: as VLLM_CPU_OMP_THREADS_BIND writes them."""
     with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
+        s.bind(("127.0.0.1", port))
         port = s.getsockname()[1]
     line = [
         str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "base",
         "--dtype", _dtype(), "--max-model-len", "2048", "--host", "127.0.0.1", "--port", str(port),
     ]  # fmt: skip
     environment = {
-        **os.environ, "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "0", "HF_HUB_OFFLINE": "1",
+        **os.environ, "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": cores, "HF_HUB_OFFLINE": "1",
     }  # fmt: skip
     with log.open("w") as out:
         process = subprocess.Popen(
