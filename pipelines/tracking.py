@@ -360,7 +360,7 @@ def mark_forgotten(recipe: Recipe, adapters: Iterable[str], when: str) -> list[s
     store, marked = Store(recipe), []
     for adapter in adapters:
         model, tag = store.state.data.get("models", {}).get(adapter), "freehold.forgotten"
-        of_model = partial(store.client.set_logged_model_tags, model, {tag: when})
+        of_model = partial(_tag_model, store.client, model, {tag: when})
         tags = [(f"model {model}", of_model)] if model is not None else []
         for name, version in _versions(store, adapter):
             of_version = partial(store.client.set_model_version_tag, name, version, tag, when)
@@ -373,6 +373,11 @@ def mark_forgotten(recipe: Recipe, adapters: Iterable[str], when: str) -> list[s
                 if e.error_code != GONE:  # what was deleted there needs no mark
                     raise UserError(f"MLflow at {shown(store.uri)}: cannot mark {what}: {_words(e, store.uri)}") from e
     return marked
+
+
+def _tag_model(client: Any, model: str, tags: dict[str, str]) -> None:
+    client.get_logged_model(model)  # says that it is gone in a code of its own, which setting tags does not
+    client.set_logged_model_tags(model, tags)
 
 
 def remove_pages(recipe: Recipe) -> list[str]:
