@@ -125,6 +125,11 @@ class AnswerFile:
         if self.path.read_bytes() != whole.encode():
             self._file = replaced(self._file, self.path, whole)
 
+    @property
+    def has_text(self) -> bool:
+        """Did whoever was asked ever answer?"""
+        return any(a.text is not None for a in self.answers.values())
+
     def add(self, answer: Answer) -> None:
         if answer.asked_at is None:
             answer = replace(answer, asked_at=datetime.now(UTC).isoformat(timespec="milliseconds"))

@@ -313,7 +313,7 @@ class _Session:
                     openai_compatible.answer(
                         endpoint, arm, asked, known, prices, max_new_tokens=self.recipe.evaluation.max_new_tokens,
                         already_spent_usd=sum(money, Decimal(0)), guard=guard, purpose=purpose,
-                        has_answered=any(a.text is not None for a in file.answers.values()),
+                        has_answered=file.has_text,
                         keep=lambda a: keep(replace(a, question=questions[a.item])),
                     )  # fmt: skip
             finally:

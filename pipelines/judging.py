@@ -208,7 +208,7 @@ class _Asking:
                 openai_compatible.answer(
                     endpoint, PURPOSE, left, set(), prices, max_new_tokens=limit, keep=keep, guard=guard,
                     purpose=PURPOSE, already_spent_usd=sum(money, Decimal(0)),
-                    has_answered=any(a.text is not None for a in file.answers.values()),
+                    has_answered=file.has_text,
                 )  # fmt: skip
         finally:
             self._note_receipt(file)

@@ -199,7 +199,7 @@ class Teaching:
                 openai_compatible.answer(
                     endpoint, "teacher", [(i, i.prompt) for i in left], set(), self.prices,
                     max_new_tokens=self.teacher.max_new_tokens, already_spent_usd=_spent(file, found), keep=keep,
-                    guard=guard, purpose="teacher", has_answered=_answers(file),
+                    guard=guard, purpose="teacher", has_answered=file.has_text,
                 )  # fmt: skip
         finally:
             self._receipt(file, found)
@@ -277,16 +277,11 @@ def _characters(item: Item) -> int:
     return sum(len(m["content"]) for m in item.prompt)
 
 
-def _answers(file: AnswerFile) -> bool:
-    """Did this server ever answer?"""
-    return any(a.text is not None for a in file.answers.values())
-
-
 def _is_final(answer: Answer | None, file: AnswerFile) -> bool:
     """Whether asking again is useless: there is a text, the server counted its tokens for none, or refuses this one of many."""
     if answer is None:
         return False
-    if answer.error is not None and answer.error.startswith("refused") and _answers(file):
+    if answer.error is not None and answer.error.startswith("refused") and file.has_text:
         return True
     return answer.text is not None or (answer.error == "empty_answer" and answer.completion_tokens is not None)
 

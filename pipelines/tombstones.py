@@ -13,7 +13,7 @@ NAME = "tombstones.json"
 
 def read(run_folder: Path) -> list[str]:
     """The hashes, sorted; none where nobody was forgotten."""
-    return sorted({str(t["subject"]) for t in _load(run_folder / NAME)})
+    return sorted({t["subject"] for t in _load(run_folder / NAME)})
 
 
 def _load(path: Path) -> list[dict[str, str]]:

@@ -218,15 +218,14 @@ class BatchCaller(Caller):
                 name = "stopped"
             elif status >= 500 or status == 429:
                 name = "server_error"
-            if call is not None:
-                self.guard.ended(call, name, None, may_be_billed=False)
+            self._ended(call, name, None, may_be_billed=False)
             return Answer(item.id, self.arm, None, error=f"{name}: {said}")
         try:
             reply, error = chat_reply(response["body"]), "repeated_answer"
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             reply, error = None, "unreadable_response"
         if reply is None or (call is not None and self.guard.is_repeated(call, reply.id)):
-            presumed = self.guard.ended(call, error, None, may_be_billed=True) if call is not None else Decimal(0)
+            presumed = self._ended(call, error, None, may_be_billed=True)
             return Answer(item.id, self.arm, None, error=error, usd_presumed=presumed or None)
         return self._answer(item, reply, call, None, 1, Decimal(0))
 

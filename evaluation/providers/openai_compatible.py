@@ -413,8 +413,7 @@ class Caller:
         if text and item.choices:
             text, error = read_choice(text, item.choices)
         status = "answered" if error is None else error
-        if call is not None:
-            presumed += self.guard.ended(call, status, usd, may_be_billed=True, model=reply.model, response_id=reply.id)
+        presumed += self._ended(call, status, usd, may_be_billed=True, model=reply.model, response_id=reply.id)
         mode = self.mode(item)
         sampling = self.endpoint.sampling(self._limit(item)) if mode not in TYPED else {}
         return Answer(
@@ -435,6 +434,10 @@ class Caller:
             prices=self.described,
             response_id=reply.id,
         )  # fmt: skip
+
+    def _ended(self, call: Call | None, status: str, usd: Decimal | None, **how: Any) -> Decimal:
+        """Tell the guard, and return what it presumes spent; nothing without a call, whose end the ledger has already."""
+        return self.guard.ended(call, status, usd, **how) if call is not None else Decimal(0)
 
     def _pause(self, attempt: int) -> float:
         """Seconds until the next attempt, if the server names none."""
