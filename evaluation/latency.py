@@ -206,7 +206,7 @@ class Capacity:
 
 
 Measure = Callable[[float, int], Run]
-Outcome = Literal["kept", "missed", "unknown"]
+Outcome = Literal["kept", "missed", "faulty", "unknown"]
 
 
 class _Search:
@@ -227,7 +227,7 @@ class _Search:
             self.runs.append(run)
             if run.fault is not None:
                 self.reason = f"at {rate:.3g} requests a second: {run.fault}"
-                return "unknown"
+                return "faulty"
             here.append(run)
             if judge(here, self.slo).sure:
                 break
@@ -253,27 +253,40 @@ def search(
     """The highest rate inside the service level: doubled or halved until it is between two rates, then bisected.
 
     measure(rate, repeat) makes one run; the same repeat at another rate should use the same random numbers, so that rates are
-    compared on the same arrivals. Ends when the two rates differ by no more than `precision`, or with a reason.
+    compared on the same arrivals. Ends when the two rates differ by no more than `precision`, or with a reason. A run with a
+    fault, such as a client that a far overloaded server makes late, says nothing about its rate: lower ones are tried.
     """
     hunt = _Search(measure, slo, repeats, out_of_time)
     low: float | None = None
     high: float | None = None
+    faulty: float | None = None  # the lowest rate whose run had a fault, and which
+    fault: str | None = None
     rate = first_rate
-    while low is None or high is None:
+    while low is None or (high is None and faulty is None):
         outcome = hunt.outcome(rate)
-        if outcome == "unknown":
+        if outcome == "unknown" or (outcome == "faulty" and low is None):
             return hunt.result(low, high)
+        if outcome == "faulty":
+            faulty, fault, hunt.reason = rate, hunt.reason, None
+            break
         low, high = (rate, high) if outcome == "kept" else (low, rate)
         if low is None and rate < first_rate / 1000:
             hunt.reason = f"even at {rate:.3g} requests a second the service level is missed"
             return replace(hunt.result(None, high), hopeless=True)
         rate = rate * 2 if outcome == "kept" else rate / 2
-    while high / low > 1 + precision:
-        middle = math.sqrt(low * high)
+    assert low is not None
+    while (top := min(r for r in (high, faulty) if r is not None)) / low > 1 + precision:
+        middle = math.sqrt(low * top)
         outcome = hunt.outcome(middle)
         if outcome == "unknown":
-            break
-        low, high = (middle, high) if outcome == "kept" else (low, middle)
+            return hunt.result(low, high)
+        if outcome == "kept":
+            low = middle
+        elif outcome == "missed":
+            high = middle
+        else:
+            faulty, fault, hunt.reason = middle, hunt.reason, None
+    hunt.reason = None if top == high else fault
     return hunt.result(low, high)
 
 

@@ -191,6 +191,28 @@ def test_a_late_client_is_no_capacity() -> None:
     assert "the client was late" in (found.reason or "")
 
 
+@pytest.mark.parametrize(("late_from", "is_reason"), [(75.0, False), (30.0, True)])
+def test_a_client_that_is_late_far_above_the_capacity_does_not_end_the_search(
+    late_from: float, is_reason: bool
+) -> None:
+    """At 20 ms a request the capacity is near 40/s; a client that is late from 30/s on leaves it unproved, and says so."""
+    honest = simulated(1)
+
+    def late(rate: float, repeat: int) -> Run:
+        return Run(rate, 60.0, repeat, 0, (), "the client was late") if rate >= late_from else honest(rate, repeat)
+
+    slo = Slo(latency_ms=50.0)
+    found, alone = find(late, slo, first_rate=20.0), find(honest, slo, first_rate=20.0)
+    assert found.requests_per_second is not None
+    if is_reason:
+        assert 30 / 1.05 <= found.requests_per_second < 30
+        assert (found.above, "the client was late" in (found.reason or "")) == (None, True)
+    else:
+        assert found.requests_per_second == pytest.approx(alone.requests_per_second, rel=0.1)
+        assert found.above is not None
+        assert found.reason is None
+
+
 def test_errors_are_misses_of_every_bound() -> None:
     timings = [Timing(n, 0.0, 1.0, 1.0, 1.0, 4, "http_500" if n % 10 == 0 else None) for n in range(200)]
     level = latency.judge([Run(1.0, 60.0, 0, 200, tuple(timings))], Slo(first_token_ms=50.0, inter_token_ms=50.0))
