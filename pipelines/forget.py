@@ -170,11 +170,15 @@ def execute(subject: str, runs: Path, how: How) -> list[dict[str, Any]]:
         still = [r for r in left.rows if left.datasets and left.datasets[0] == outcome.manifest.content_sha256[:12]]
         if still:
             raise AssertionError(f"{len(still)} rows of the subject are in the rebuilt dataset")
+        gone = set(traces.records)
+        rows_after = len({r["row"] for r in _table(outcome.folder, "lineage") if r["record"] in gone})
         from pipelines.tracking import mark_forgotten
 
         marked = mark_forgotten(recipe, traces.adapters, when)
         certificates.append(
-            _certify(recipe, traces, marked, erased, before.content_sha256, outcome.manifest.content_sha256, when)
+            _certify(
+                recipe, traces, marked, erased, before.content_sha256, outcome.manifest.content_sha256, rows_after, when
+            )
         )
     return certificates
 
@@ -215,7 +219,14 @@ def _erase(recipe: Recipe, records: set[str]) -> list[str]:
 
 
 def _certify(
-    recipe: Recipe, traces: Traces, marked: list[str], erased: list[str], before: str, after: str, when: str
+    recipe: Recipe,
+    traces: Traces,
+    marked: list[str],
+    erased: list[str],
+    before: str,
+    after: str,
+    rows_after: int,
+    when: str,
 ) -> dict[str, Any]:
     from pipelines.tracking import PAGES, earlier_stores
 
@@ -230,8 +241,9 @@ def _certify(
         "rows": len(traces.rows),
         "dataset_before": before,
         "dataset_after": after,
-        "rows_after": 0,
+        "rows_after": rows_after,
         "open": [
+            *([f"{rows_after} rows are of records that told of this person before, and no longer do: look at them"] if rows_after else []),
             *(f"{name} still serves and was trained on these rows: `freehold run RECIPE --promote` replaces it" for name in traces.served),
             *(
                 f"adapter {sha[:12]} was trained on these rows and is still in MLflow and wherever it was published, on disk until the"
