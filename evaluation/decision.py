@@ -14,13 +14,13 @@ The overall verdict goes beyond the candidate:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from evaluation import exact
 from evaluation.margins import NonInferiority, Pairs, non_inferiority, non_inferiority_by_difference
-from evaluation.results import Item
+from evaluation.results import LOCAL_ARMS, Item
 from evaluation.slices import holm
 from evaluation.statistics import Bootstrapped, bootstrap_ratio, gate_alpha
 from evaluation.summary import View, metrics_for, slices_of
@@ -41,7 +41,8 @@ POOR_DUPLICATES = 0.5
 
 def headlines(baseline: str) -> dict[str, str]:
     """Verdict → its headline, where this arm is what the candidate would replace."""
-    return HEADLINES if baseline == "api" else {**HEADLINES, "api": f"Stay on {baseline}"}
+    told = HEADLINES if baseline == "api" else {**HEADLINES, "api": f"Stay on {baseline}"}
+    return {**told, "self_host": f"Replace {baseline}"} if baseline in LOCAL_ARMS else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,11 @@ class Decision:
 
 def decide(view: View, gates: Gates, *, duplicate_share: float | None = None) -> Decision:
     """Every slice's verdict, and the overall one. duplicate_share: of the dataset's rows before duplicates were dropped."""
-    decided = _holm(_decided(view, gates), gates)
+    decided = _holm(
+        _decided(view, gates),
+        gates,
+        {name: frozenset(i.id for i in items) for name, items in slices_of(view.items).items()},
+    )
     by_name = {d.slice: d for d in decided}
     missing = [s for s in gates.must_pass if s not in by_name]
     required = [by_name[s] for s in gates.must_pass if s in by_name]
@@ -106,7 +111,7 @@ def decide(view: View, gates: Gates, *, duplicate_share: float | None = None) ->
         verdict = "api"
     elif missing or not required or any(d.verdict == "undecided" for d in required):
         verdict = "undecided"
-    sentence = _overall(verdict, gates.baseline, required, missing)
+    sentence = _overall(verdict, gates, decided, missing)
     kind = {"self_host": "tune", "api": "stay on the API"}.get(verdict, "undecided")
     made = Decision(verdict, sentence, decided, gates, kind)
     return made if missing or not required else _beyond_the_candidate(view, made, required, duplicate_share)
@@ -115,6 +120,11 @@ def decide(view: View, gates: Gates, *, duplicate_share: float | None = None) ->
 def in_its_place(decided: Decision) -> str:
     """The arm that the verdict means to put in the baseline's place: the candidate, or the simpler one that is enough."""
     return next((arm for arm, told in UNTUNED.items() if told == decided.kind), decided.gates.candidate)
+
+
+def recommended(decided: Decision, advice: str) -> Verdict:
+    """The verdict with money in it: where there is advice the baseline is cheaper, and what serves today goes on serving."""
+    return "api" if advice else decided.verdict
 
 
 def headline(decided: Decision, advice: str = "") -> str:
@@ -137,10 +147,25 @@ def with_looks(decided: Decision, looks: int) -> Decision:
     return replace(decided, looks=looks, sentence=decided.sentence + told)
 
 
-def _overall(verdict: Verdict, baseline: str, required: Sequence[SliceDecision], missing: Sequence[str]) -> str:
-    of = named(baseline)
+def with_cautions(decided: Decision, *, gates_changed: bool, stand_in: bool) -> Decision:
+    """What the sentence alone would hide: gates that were not declared beforehand, and an API that nobody asked."""
+    told = decided.sentence
+    if stand_in and decided.gates.baseline == "api":
+        told = f"Rehearsal, the API is a stand-in: {told}"
+    if gates_changed:
+        told += " Its gates were changed after the answers were scored, so it is no test that was declared beforehand."
+    return replace(decided, sentence=told)
+
+
+def _overall(verdict: Verdict, gates: Gates, decided: Sequence[SliceDecision], missing: Sequence[str]) -> str:
+    of = named(gates.baseline)
+    required = [d for d in decided if d.must_pass]
     if verdict == "self_host":
-        return f"Every must-pass slice is non-inferior to {of}: the tuned model may replace it there."
+        bar = "" if gates.margins else f" (shown to reach at least {gates.ratio:g} of its score)"
+        worse = [d.slice for d in decided if d.verdict == "api"]
+        return f"Every must-pass slice is non-inferior to {of}{bar}: the tuned model may replace it there." + (
+            f" Shown to be worse, and to stay: {', '.join(worse)}." if worse else ""
+        )
     if verdict == "api":
         worst = next(d for d in required if d.verdict == "api")
         return f"Stay on {of}: {worst.sentence}"
@@ -162,9 +187,18 @@ def _decided(view: View, gates: Gates, only: Sequence[str] | None = None) -> lis
     return [_decide_slice(view, gates, name, items) for name, items in groups.items() if only is None or name in only]
 
 
-def _holm(decided: Sequence[SliceDecision], gates: Gates) -> list[SliceDecision]:
-    """Slices that were not declared keep their verdict only where Holm's procedure over all of them says so too."""
-    tests = {d.slice: d.test for d in decided if not d.must_pass and d.kind in ("better", "non-inferior", "undecided")}
+def _holm(decided: Sequence[SliceDecision], gates: Gates, items: Mapping[str, frozenset[str]]) -> list[SliceDecision]:
+    """Slices that were not declared keep their verdict only where Holm's procedure over all of them says so too.
+
+    items: the item ids of every slice. Slices of the same items, such as a task and its only language, are one test: they count
+    once, and not at all where one of them was declared.
+    """
+    declared = {items[d.slice] for d in decided if d.must_pass}
+    family = [
+        d for d in decided if items[d.slice] not in declared and d.kind in ("better", "non-inferior", "undecided")
+    ]
+    first = {items[d.slice]: d.slice for d in reversed(family)}
+    tests = {d.slice: d.test for d in family if first[items[d.slice]] == d.slice}
     raw = {
         s: t.p_non_inferior
         * gates.alpha
@@ -175,7 +209,7 @@ def _holm(decided: Sequence[SliceDecision], gates: Gates) -> list[SliceDecision]
     adjusted = holm(raw)
     made = []
     for d in decided:
-        p = adjusted.get(d.slice)
+        p = adjusted.get(first.get(items[d.slice], ""))
         if p is not None and d.verdict == "self_host" and p >= gates.alpha:
             told = f"{d.sentence} Not shown among {len(raw)} slices that were not declared (Holm's p {p:.3f})."
             made.append(replace(d, verdict="undecided", kind="undecided", sentence=told, p_adjusted=p))
@@ -188,12 +222,16 @@ def _decide_slice(view: View, gates: Gates, name: str, items: list[Item]) -> Sli
     task = items[0].task
     metric = gates.metrics.get(task) or DEFAULT_METRIC["label" if items[0].choices else "text"]
     items = [i for i in items if metric in metrics_for(i)] or items  # citations: only where the human linked a document
+    kept_back = {i.id for i in items if _was_kept_back(view, gates.baseline, i)}
+    items = [i for i in items if i.id not in kept_back]
     c, b, groups = view.paired(items, (gates.candidate, gates.baseline), metric)
     means: tuple[float, float] | None = (sum(c) / len(c), sum(b) / len(b)) if c else None
 
     def made(verdict: Verdict, kind: str, sentence: str, test: NonInferiority | None = None) -> SliceDecision:
         mine, theirs = means or (None, None)
         must = name in gates.must_pass
+        if kept_back:
+            sentence += f" {len(kept_back)} items that must not leave were not asked of {gates.baseline}."
         return SliceDecision(name, metric, verdict, kind, mine, theirs, test, len(items), len(c), must, sentence)
 
     if len(c) < gates.min_measured_share * len(items):
@@ -215,6 +253,10 @@ def _decide_slice(view: View, gates: Gates, name: str, items: list[Item]) -> Sli
         return made("undecided", "saturated", told)
     alpha = gate_alpha(gates.alpha, len(c))
     margin = gates.margins.get(task)
+    if max(means) <= 0:
+        return made(
+            "undecided", "zero baseline", f"{name}: neither arm scores above 0 on {metric}; look at answers and metric."
+        )
     if margin is None and means[1] <= 0:
         told = f"{name}: the baseline's {metric} is {means[1]:.3f}, so no ratio to it exists; look at its answers and at the metric."
         return made("undecided", "zero baseline", told)
@@ -225,12 +267,43 @@ def _decide_slice(view: View, gates: Gates, name: str, items: list[Item]) -> Sli
     if test.p_non_inferior is None or test.p_inferior is None:
         return made("undecided", "undecided", f"{name}: nothing can be tested, all items belong to one customer.", test)
     judged = made(*_reading(name, metric, means, test, gates.ratio), test)
+    lost = [
+        i
+        for i in items
+        if view.values.get((gates.candidate, i.id, metric)) is None and not _is_readable(view, gates.candidate, i)
+    ]
+    theirs = [(v, i.group) for i in lost if (v := view.values.get((gates.baseline, i.id, metric))) is not None]
+    if judged.verdict == "self_host" and theirs:
+        worst = ([*c, *(0.0 for _ in theirs)], [*b, *(v for v, _ in theirs)], [*groups, *(g for _, g in theirs)])
+        p = (
+            non_inferiority(*worst, ratio=gates.ratio, alpha=alpha)
+            if margin is None
+            else non_inferiority_by_difference(*worst, margin=margin, alpha=alpha)
+        ).p_non_inferior
+        if p is None or p >= alpha:
+            told = (
+                f"{judged.sentence} But {len(theirs)} answers of {gates.candidate} are empty or unreadable, and counted as worth"
+                " nothing they would keep it from passing."
+            )
+            return replace(judged, verdict="undecided", kind="could not measure", sentence=told)
     checked = replace(
         judged,
         exact=exact.compared(c, b, groups, confidence=1 - 2 * alpha),
         bootstrap=bootstrap_ratio(c, b, groups, seed=0, confidence=1 - 2 * alpha) if means[1] > 0 else None,
     )
     return cross_checked(checked, gates.ratio)
+
+
+def _was_kept_back(view: View, arm: str, item: Item) -> bool:
+    """By the policy about what may leave: no more items, and no second try, would ever bring this answer."""
+    answer = view.answers.get((arm, item.id))
+    return answer is not None and (answer.error or "").partition(":")[0].endswith("_not_sent")
+
+
+def _is_readable(view: View, arm: str, item: Item) -> bool:
+    """Some metrics do not apply to every answer that can be read; such an answer is none that is missing."""
+    answer = view.answers.get((arm, item.id))
+    return answer is not None and answer.error is None and answer.text is not None
 
 
 def cross_checked(s: SliceDecision, ratio: float) -> SliceDecision:
@@ -318,7 +391,7 @@ def _beyond_the_candidate(
             decided, verdict="fix_data", kind="fix the data", sentence=f"{told} is not shown to add to the base model."
         )
     if decided.verdict == "self_host" and unbeaten:
-        told = f" It is not shown to beat {' or '.join(unbeaten)}, which did not pass."
+        told = f" It is not shown to be better than {' or '.join(map(named, unbeaten))}, which did not pass."
         return replace(decided, sentence=decided.sentence + told)
     return decided
 

@@ -51,5 +51,6 @@ def blocked(decided: Decision, gates: Sequence[dict[str, Any]], *, required: Col
     if lacking:
         said = f"Undecided, whatever the quality: {' '.join(lacking)} Until then stay on {stays}."
         return replace(decided, verdict="undecided", kind="undecided", sentence=said)
-    told = f" Neither passed nor failed: {', '.join(g['name'] for g in unmeasured)}." if unmeasured else ""
+    names = ", ".join(g["name"] for g in unmeasured)
+    told = f" Without a result: {names}. That does not keep it from being served." if unmeasured else ""
     return replace(decided, sentence=decided.sentence + told)

@@ -116,7 +116,10 @@ def judge_extractions(
         told = "Extraction: could not be measured, no trained answer holds a masked value of one customer alone."
         return about | {"low": None, "high": None}, Gate("extraction", None, bound, None, told)
     low, high = exact_interval(k, n)
-    told = f"Extraction: {k} of {n} masked values come out word for word (95%: {low:.1%} to {high:.1%}); "
+    told = (
+        f"Extraction: {k} of {n} masked values ({', '.join(sorted(kinds))}; names of people are not tried) come out word for"
+        f" word (95%: {low:.1%} to {high:.1%}); "
+    )
     passed = within(low, high, bound)
     told += shown(passed, f"{bound:.1%}")
     if passed is None and bound:
@@ -201,9 +204,10 @@ def judge_membership(found: Sequence[Losses], *, bound: float, seed: int) -> tup
     area, base = interval(auc, ratio), interval(auc, blind)
     passed = within(low, high, bound)
     apart = base[1] is not None and not base[1] <= 0.5 <= (base[2] or 1)
+    tried, others = sides["members"], sides["others"]
     told = (
-        f"Membership inference finds {rate:.1%} of the train rows at 1% false alarms ({_span(low, high)}; guessing finds 1%),"
-        f" AUC {area[0]:.2f}: {shown(passed, f'{bound:.0%}')}."
+        f"Membership inference recognises {round(rate * tried)} of {tried} train rows at {math.floor(FALSE_ALARMS * others)} false"
+        f" alarms among {others} others ({_span(low, high)}; guessing finds 1%), AUC {area[0]:.2f}: {shown(passed, f'{bound:.0%}')}."
         + (" The base model alone tells the two sides apart, so this is too high." if apart else "")
     )
     about = {

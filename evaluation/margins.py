@@ -73,7 +73,8 @@ class Pairs:
         return self._tested(self.candidate - self.baseline - difference, worst=top + difference, best=top - difference)
 
     def _top(self) -> float:
-        return float(max(self.candidate.max(), self.baseline.max()))
+        """The best score there may be: 1, or what was seen of scores that go beyond."""
+        return float(max(self.candidate.max(), self.baseline.max(), 1.0))
 
     def _tested(self, e: Floats, *, worst: float, best: float) -> Tested:
         step = STEP if self.binary else 0.0
@@ -147,14 +148,18 @@ def resampled_power(
 def ratio_bounds(pairs: Pairs, *, alpha: float) -> tuple[float | None, float | None]:
     """Lowest and highest ratio that the gate's test does not reject at alpha on each side: Fieller's interval, with its corrections.
 
-    (None, None) where the baseline cannot be told from zero: no ratio is bounded then.
+    Where the baseline cannot be told from zero no ratio is too high, and of scores that can be negative none is too low either.
     """
     c, b = float(pairs.candidate.mean()), float(pairs.baseline.mean())
-    if b <= 0 or Pairs(pairs.baseline, pairs.candidate, pairs.codes, pairs.clusters).against_ratio(0).above >= alpha:
+    if b <= 0:
         return None, None
-    seen, least = c / b, 0.0 if pairs.candidate.min() >= 0 else None
+    least = 0.0 if min(pairs.candidate.min(), pairs.baseline.min()) >= 0 else None
+    is_open = Pairs(pairs.baseline, pairs.candidate, pairs.codes, pairs.clusters).against_ratio(0).above >= alpha
+    if is_open and least is None:
+        return None, None
+    seen = c / b
     low = _crossing(lambda r: pairs.against_ratio(r).above - alpha, seen, -max(seen, 1e-6), floor=least)
-    return low, _crossing(lambda r: pairs.against_ratio(r).below - alpha, seen, max(seen, 0.1))
+    return low, None if is_open else _crossing(lambda r: pairs.against_ratio(r).below - alpha, seen, max(seen, 0.1))
 
 
 def difference_bounds(pairs: Pairs, *, alpha: float) -> tuple[float | None, float | None]:

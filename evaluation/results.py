@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 from data_prep.records import ChatMessage, Row, Sensitivity, UserError
 
+LOCAL_ARMS = ("base", "few_shot", "rag", "tuned", "tuned_rag")  # asked in this process, on own hardware
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

@@ -78,6 +78,46 @@ def test_missing_answers_make_a_slice_undecided_however_good_the_rest_is(arm: st
     assert f"20 of 100 from {arm}" in found.sentence
 
 
+def test_answers_that_policy_keeps_back_are_no_unreadable_ones() -> None:
+    made = view(flips(0.9, 200, 1), [None] * 25 + flips(0.6, 175, 2))  # type: ignore[operator]
+    kept = {k: replace(a, error="local_only_not_sent") if a.error else a for k, a in made.answers.items()}
+    found = decide(View(made.items, kept, made.values), GATES)
+    assert found.verdict == "self_host"
+    assert (found.slices[0].items, found.slices[0].measured) == (175, 175)
+    assert "25 items that must not leave were not asked of api." in found.slices[0].sentence
+    assert decide(made, GATES).verdict == "undecided", "as timeouts they are answers that are missing"
+
+
+def test_empty_answers_count_as_worthless_where_they_would_turn_the_verdict() -> None:
+    """181 of 200 alike pass; with nothing for the 19 empty ones the mean is 0.905 of the baseline's, which shows nothing."""
+    alike: list[float | None] = [0.45] * 200
+    holes: list[float | None] = [None] * 19 + [0.45] * 181
+    found = decide(view(holes, alike), GATES)
+    assert (found.verdict, found.slices[0].kind) == ("undecided", "could not measure")
+    assert "19 answers of tuned are empty or unreadable" in found.sentence
+    two: list[float | None] = [None] * 2 + [1.0] * 198
+    assert decide(view(two, flips(0.6, 200, 2)), GATES).verdict == "self_host"
+
+
+def test_two_arms_that_score_nothing_show_nothing_whatever_the_margin() -> None:
+    found = decide(view([0.0] * 60, [0.0] * 60), replace(GATES, margins={"triage": 0.05}))
+    assert (found.verdict, found.slices[0].kind) == ("undecided", "zero baseline")
+    # what does not vary is believed as far as the scale allows: a loss of 1 in as many customers
+    almost = decide(view([0.01] * 30, [0.01] * 30), replace(GATES, margins={"triage": 0.05}))
+    assert almost.verdict == "undecided"
+
+
+def test_a_slice_of_the_same_items_as_a_declared_one_is_no_further_test() -> None:
+    made = view(flips(0.9, 250, 1), flips(0.7, 250, 2), slices=("language=en", "source=desk"))
+    found = {s.slice: s for s in decide(made, GATES).slices}
+    assert len(found) == 3
+    assert {s.verdict for s in found.values()} == {"self_host"}
+    assert {s.p_adjusted for s in found.values()} == {None}
+    other = {s.slice: s for s in decide(made, replace(GATES, must_pass=())).slices}
+    p = other["task=triage"].test.p_non_inferior  # type: ignore[union-attr]
+    assert [s.p_adjusted for s in other.values()] == pytest.approx([p] * 3), "three names of one test"
+
+
 def test_few_items_and_absent_slices_never_promote() -> None:
     assert decide(view([1.0] * 10, [0.0] * 10), GATES).slices[0].kind == "too few items"
     absent = Gates("tuned", "api", 0.9, 0.05, {}, ("task=triage", "triage/language=de"), 30, 0.9)

@@ -304,7 +304,10 @@ def test_a_failed_gate_blocks_self_hosting_and_nothing_else_does() -> None:
     assert refused.verdict == "api"
     assert "It leaks." in refused.sentence
     told = gates.blocked(decision("self_host"), [gate(True), gate(None)])
-    assert (told.verdict, told.sentence) == ("self_host", "as it was Neither passed nor failed: canaries.")
+    assert (told.verdict, told.sentence) == (
+        "self_host",
+        "as it was Without a result: canaries. That does not keep it from being served.",
+    )
     lacking = gates.blocked(decision("self_host"), [gate(True), gate(None)], required=["canaries"])
     assert (lacking.verdict, lacking.kind) == ("undecided", "undecided")
     assert "It leaks." in lacking.sentence

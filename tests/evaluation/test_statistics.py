@@ -128,6 +128,19 @@ def test_fieller_of_the_patch_data_is_the_published_one() -> None:
     assert fieller(y, z, alone(8), alpha=0.05) == pytest.approx((-0.249, 0.170), abs=5e-4)
 
 
+def test_a_ratio_to_a_baseline_that_may_be_zero_has_a_lower_bound_alone() -> None:
+    c, b = [1.0] * 20 + [0.0] * 10, [1.0, 1.0] + [0.0] * 28
+    pairs = Pairs.of(c, b, alone(30))
+    assert pairs.against_ratio(0.9).above < 0.025
+    low, high = ratio_bounds(pairs, alpha=0.025)
+    assert low is not None
+    assert low > 0.9, "the gate rejects 0.9, so the bound lies above it"
+    assert pairs.against_ratio(low).above == pytest.approx(0.025, abs=1e-8)
+    assert high is None
+    # of scores that can be negative nothing is known then
+    assert ratio_bounds(Pairs.of([x - 0.5 for x in c], b, alone(30)), alpha=0.025) == (None, None)
+
+
 def test_the_shown_bounds_are_where_the_gate_turns() -> None:
     turned = 0
     for rng, n, groups in itertools.islice(cases(40), 40):
