@@ -41,8 +41,8 @@ def render(
             *_front_matter(),
             f"# {name}",
             "",
-            "Instruction rows (`prompt`, `completion`) from the sources below. Texts are redacted:",
-            "people, contact data and numbers are surrogates, secrets are `[SECRET]`. Not for publication.",
+            "Instruction rows (`prompt`, `completion`) from the sources below. Texts are pseudonymised, not anonymous: what was",
+            "masked is a surrogate or `[SECRET]`, and the section Privacy says what may be left. Not for publication.",
             "",
             *_rows(folder),
             *_sources(sources),
@@ -109,7 +109,12 @@ def _teacher(teacher: dict[str, Any] | None) -> list[str]:
 
 
 def _counts(counts: Counts) -> list[str]:
-    lines = ["## Counts", "", "In = out + dropped, at every step.", ""]
+    lines = [
+        "## Counts",
+        "",
+        "What goes in comes out or is dropped for a reason; a reader also counts the messages it makes.",
+        "",
+    ]
     lines += ["| step | in | out | dropped by reason |", "|---|---|---|---|"]
     for step, c in counts.steps.items():
         lines.append(f"| {step} | {_pairs(c['in'])} | {_pairs(c['out'])} | {_pairs(c['dropped']) or 'none'} |")
@@ -127,10 +132,10 @@ def _privacy(counts: Counts, masked_by: str) -> list[str]:
         "",
         *(f"**Warning: {_cell(w)}.**" for w in counts.warnings),
         *([""] if counts.warnings else []),
-        f"Masked values by kind: {_pairs(dict(sorted(counts.masked.items()))) or 'none'}.",
+        f"Masked places by kind: {_pairs(dict(sorted(counts.masked.items()))) or 'none'}.",
         masked_by,
         "",
-        f"Leak audit: {_pairs(counts.audit) or 'not run'}.",
+        f"Leak audit, of participants' values and your own list alone: {_pairs(counts.audit) or 'not run'}.",
         "",
         "## Duplicates and leakage",
         "",

@@ -34,7 +34,9 @@ def find(
     other = [i for i, r in enumerate(rows) if r.side != "test"]
     order = [*test, *other]
     reasons: dict[str, str] = {}
-    numbers: Counter[str] = Counter({"test rows": len(test), "rows compared with them": len(other)})
+    numbers: Counter[str] = Counter(
+        {"candidates for the test set, before caps": len(test), "rows compared with them": len(other)}
+    )
     same_question = _near(order, len(test), [rows[i].question_signature for i in order], question, threshold)
     for i in same_question:
         reasons[rows[i].id] = "near_copy_of_test" if rows[i].made_by == "human" else "synthetic_near_test"

@@ -270,14 +270,18 @@ def together(cases: Sequence[Case]) -> Case:
     """One fleet for several kinds of request that come equally often, in the settings of the first; at least one.
 
     A request takes a replica for 1/μ seconds, so of k kinds one replica answers k/Σ(1/μᵢ) a second; the API's price is the mean,
-    None where one is not known, and is not split.
+    None where one is not known, and is not split; of what is asked again each kind counts by its price.
     """
     known = [c.api.usd_per_request for c in cases if c.api.usd_per_request is not None]
     usd = sum(known, Decimal(0)) / len(known) if len(known) == len(cases) else None
     busy = sum(1 / c.fleet.requests_per_second for c in cases)
-    first = cases[0]
+    first, again = (
+        cases[0],
+        sum((exact(c.fallback_share) * exact(c.api.usd_per_request or 0) for c in cases), Fraction(0)),
+    )
     return replace(
         first,
+        fallback_share=float(again / exact(sum(known, Decimal(0)))) if usd else first.fallback_share,
         api=replace(first.api, usd_per_request=usd, output_share=None),
         fleet=replace(first.fleet, requests_per_second=len(cases) / busy if busy else math.inf),
     )

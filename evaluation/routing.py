@@ -132,7 +132,9 @@ def policy(
             rule["note"] = "no dev item of this slice, so no confidence threshold"
         if moves and limit is not None:
             if limit.min_confidence is None:
-                rule["note"] = f"no confidence threshold keeps errors under {limit.risk:.0%} on {limit.items} dev items"
+                rule["note"] = (
+                    f"no confidence threshold keeps errors under {limit.risk:.0%} on {limit.items} dev items: every answer is used"
+                )
             else:
                 rule |= {
                     "min_confidence": limit.min_confidence, "below": default, "share_answered_locally": round(limit.coverage, 3),

@@ -245,7 +245,8 @@ def _aggregate_difference(
 def speed_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
     """Latency, tokens, money and errors per task and arm.
 
-    Percentiles are of single answers, in milliseconds, each with its 95 % interval (`p95_ms_low`, `p95_ms_high`).
+    Percentiles are in milliseconds, each with its 95 % interval (`p95_ms_low`, `p95_ms_high`).
+    at_once: answers that a local arm wrote together, each with the time of them all; 1: one after another.
     unanswered: questions that were asked in vain; they are slower than any answer.
     """
     rows = []
@@ -257,7 +258,8 @@ def speed_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
             busy = [a.busy_ms for a in mine if a.busy_ms is not None]
             rows.append({
                 "task": task, "arm": arm, "answers": len(mine), "errors": error_counts(a.error for a in mine),
-                "unanswered": latencies.count(math.inf), **_percentiles("", latencies), **_percentiles("first_token_", first),
+                "unanswered": latencies.count(math.inf), "at_once": _at_once(mine), **_percentiles("", latencies),
+                **_percentiles("first_token_", first),
                 "prompt_tokens": _mean([a.prompt_tokens for a in mine]),
                 "completion_tokens": _mean([a.completion_tokens for a in mine]),
                 "usd_per_request": str(sum(priced, Decimal(0)) / len(priced)) if priced else None,
@@ -265,6 +267,10 @@ def speed_table(view: View, arms: Sequence[str]) -> list[dict[str, Any]]:
                 "retries": sum(max(0, a.attempts - 1) for a in mine),
             })  # fmt: skip
     return rows
+
+
+def _at_once(answers: Sequence[Answer]) -> int:
+    return max((round(a.latency_ms / a.busy_ms) for a in answers if a.latency_ms and a.busy_ms), default=1)
 
 
 def _times(answers: Sequence[Answer], what: str) -> list[float]:

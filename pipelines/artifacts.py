@@ -109,6 +109,11 @@ def need(folder: Path, stage: str) -> Manifest:
     return manifest
 
 
+def differing(made_from: dict[str, str], now: dict[str, str]) -> str:
+    """Which inputs differ, by name; empty: none."""
+    return ", ".join(sorted(name for name in now if made_from.get(name) != now[name]))
+
+
 def verify(folder: Path, manifest: Manifest) -> None:
     """Check every file's sha256. Raises ArtifactError naming the first that differs."""
     for name, known in manifest.files.items():

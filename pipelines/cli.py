@@ -347,7 +347,7 @@ def decide(recipe: RecipePath, json_: Json = False) -> None:
 
 
 def _exit_code(decision: dict[str, Any]) -> int:
-    return {"self_host": 0, "undecided": EXIT_UNDECIDED}.get(decision["verdict"], EXIT_REJECTED)
+    return {"self_host": 0, "undecided": EXIT_UNDECIDED}.get(decision["recommended"], EXIT_REJECTED)
 
 
 @app.command()
@@ -378,9 +378,11 @@ def _run(path: Path, *, promote: bool, override: str | None, as_json: bool, **ch
     how = stages.How(path, **chosen)
     egress.check_prices(loaded)
     if promote:
-        from pipelines.promote import promotion_settings
+        from pipelines.promote import promotion_settings, stand_in_refused
 
         promotion_settings(loaded)  # before hours of training
+        if override is None and (refused := stand_in_refused(loaded)) is not None:
+            raise refused
     with egress.offline_proof(loaded, how):
         for name in stages.ORDER:
             if name == "train":
@@ -388,11 +390,13 @@ def _run(path: Path, *, promote: bool, override: str | None, as_json: bool, **ch
             outcome = stages.run(name, loaded, how)
     decision = json.loads((outcome.folder / "decision.json").read_text())
     lines = [
-        *report_lines.evaluated(stages.folder(loaded, "evaluate")),
+        *report_lines.evaluated(
+            stages.folder(loaded, "evaluate"), json.loads((outcome.folder / "economics.json").read_text())
+        ),
         *report_lines.decided(outcome.folder, decision),
     ]
     result = {"stage": "decide", "folder": str(outcome.folder), **decision}
-    if promote and (decision["verdict"] == "self_host" or override):
+    if promote and (decision["recommended"] == "self_host" or override):
         from pipelines import promote as promotion
 
         try:
@@ -405,7 +409,7 @@ def _run(path: Path, *, promote: bool, override: str | None, as_json: bool, **ch
     uri = shown(tracking_uri(loaded))
     lines.append(f"runs:   {uri}" if uri.startswith("http") else f"runs:   mlflow ui --backend-store-uri {uri}")
     _say(result, lines, as_json)
-    raise SystemExit(_exit_code(decision))
+    raise SystemExit(0 if override and promote else _exit_code(decision))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from evaluation import decision, gates, looks, regressions, routing, summary
 from evaluation.cost import capacity_of, usd_per_1k_at_full_use
 from evaluation.providers import replay
 from evaluation.report import images, memo, render
+from evaluation.report.formats import two_digits
 from pipelines import artifacts, audit, economics, egress, load_test, report_folder, review, stages, tracking
 from pipelines.recipe import Recipe
 from pipelines.report_folder import read_view
@@ -43,6 +44,7 @@ def inputs(recipe: Recipe) -> dict[str, str]:
         "report": report.content_sha256,
         "timings": artifacts.digest(timed),
         "gates": artifacts.digest([gates, *own]),
+        "warnings": _warned(recipe, report),
         "alias": _served_name(recipe),  # routing.yaml asks for the model by it
         "review": review.digest(recipe),
         # a decision belongs to exactly one dataset, adapter and recipe; promotion compares these
@@ -51,9 +53,17 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     }
 
 
+def _warned(recipe: Recipe, report: artifacts.Manifest) -> str:
+    """What is warned about today: a page that was made when its prices were fresh is made again when they are not."""
+    arm = recipe.decision.baseline
+    theirs = economics.book_now(recipe, arm, report.facts.get("listed", {}).get(arm))
+    told = economics.warnings(recipe, theirs, datetime.now(UTC).date())
+    return re.sub(r", \d+ days ago", "", " ".join(told))  # its age grows every day
+
+
 def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa: ARG001  (every stage has this shape)
     report = stages.folder(recipe, "evaluate")
-    view = read_view(report)
+    view, listed = economics.priced_now(recipe, read_view(report))
     d = recipe.decision
     margins = decision.Gates(
         d.candidate, d.baseline, d.ratio, d.alpha, d.metrics, d.must_pass, d.min_items, d.min_measured_share,
@@ -70,19 +80,28 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         proposed, [*audited["gates"], *served, *(judged["gates"] if judged else ())], required=required
     )
     manifest = artifacts.need(report, "evaluate")
-    decided = decision.with_looks(decided, look(recipe, view))
+    scored = manifest.facts.get("gates")  # an earlier version wrote none
+    as_scored = scored == d.quality_gates() if scored is not None else None
+    decided = decision.with_cautions(
+        decision.with_looks(decided, look(recipe, view)),
+        gates_changed=as_scored is False,
+        stand_in=manifest.facts["stand_in"],
+    )
     speed = summary.speed_table(
         view, list(manifest.facts["arms"])
     )  # not speed.json: an earlier version wrote fewer columns
+    policy = _routing(recipe, report, decided, manifest.inputs["adapter"])
     money = economics.of(
-        recipe, view, speed, decided,
-        facts=manifest.facts, measured=economics.measured_capacity(report),
+        recipe, view, speed, decided, policy=policy,
+        listed=listed, measured=economics.measured_capacity(report),
         build_usd=economics.build_cost(recipe)[1] or Decimal(0), today=datetime.now(UTC).date(),
     )  # fmt: skip
     money["advice"] = _advice(decided, money["dearer"])
     body = {
         **decided.as_dict(),
         "headline": decision.headline(decided, money["advice"]),
+        "recommended": decision.recommended(decided, money["advice"]),
+        "advice": money["advice"],
         "dataset": manifest.inputs["dataset"],
         "adapter": manifest.inputs["adapter"],
         "stand_in": manifest.facts["stand_in"],
@@ -95,8 +114,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
     artifacts.write_text(out / "decision.json", json.dumps(body, indent=1, default=str))
     artifacts.write_text(out / "judge.json", json.dumps(judged, indent=1))
     artifacts.write_text(out / "economics.json", json.dumps(money, indent=1, default=str))
-    policy = _routing(recipe, report, decided, manifest.inputs["adapter"])
-    artifacts.write_text(out / "routing.yaml", _yaml(policy))
+    artifacts.write_text(out / "routing.yaml", _yaml(policy, decided.sentence, money["advice"]))
     ledger = regressions.rows(view, regressions.of_decision(view, decided))
     artifacts.write_text(out / REGRESSIONS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ledger))
     drawn: dict[str, Any] = {
@@ -115,7 +133,12 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
                 for arm in manifest.facts["arms"]
                 if recipe.evaluation.endpoint(arm) is not None
             },
-            "leaned": {(arm, item) for arm, item in manifest.facts.get("leaned", ())},
+            # a report that does not say which answers leaned on what must stay shows none
+            "leaned": {(arm, item) for arm, item in manifest.facts.get("leaned", view.answers)},
+            "decided_on": datetime.now(UTC).date().isoformat(),
+            "test_items": len(view.items),
+            "test_from": recipe.dataset.test_from.date().isoformat(),
+            "gates_as_scored": as_scored,
             "load": loaded,
         },
     }
@@ -137,12 +160,19 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         if run_id is not None:  # here and not in evaluate, which does not begin anew where the hardware's price changes
             tracked.store.metrics(run_id, cost_metrics(speed, arm, d.hardware.hourly_usd))
     tracked.params(
-        {"verdict": decided.verdict, "ratio": d.ratio, "alpha": d.alpha, "must_pass": ", ".join(d.must_pass)}
+        {
+            "verdict": decided.verdict,
+            "recommended": body["recommended"],
+            "ratio": d.ratio,
+            "alpha": d.alpha,
+            "must_pass": ", ".join(d.must_pass),
+        }
     )
     return Made(
         counts={"slices": len(decided.slices)},
         facts={
             "verdict": decided.verdict,
+            "recommended": decision.recommended(decided, money["advice"]),
             "dataset": manifest.inputs["dataset"],
             "adapter": manifest.inputs["adapter"],
         },
@@ -223,13 +253,18 @@ def _routing(recipe: Recipe, report: Path, decided: decision.Decision, adapter: 
     return routing.policy(decided, limits, model=f"{_served_name(recipe)}@{adapter[:12]}", apis=sorted(apis))
 
 
-def _yaml(policy: dict[str, Any]) -> str:
+def _yaml(policy: dict[str, Any], verdict: str, advice: str) -> str:
     from ruamel.yaml import YAML
 
     text, yaml = StringIO(), YAML(typ="safe", pure=True)
     yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False  # type: ignore[assignment]
     yaml.dump(policy, text)
-    return f"# Which slice is answered by whom. Written by `freehold decide`; what no rule names goes to `default`.\n{text.getvalue()}"
+    told = [
+        "Which slice is answered by whom. Written by `freehold decide`; what no rule names goes to `default`.",
+        verdict,
+        *([f"Quality alone is in these rules. {advice}"] if advice else []),
+    ]
+    return "".join(f"# {' '.join(line.split())}\n" for line in told) + text.getvalue()
 
 
 def _duplicate_share(counts: dict[str, Any]) -> float:
@@ -271,11 +306,15 @@ def _advice(decided: decision.Decision, dearer: list[dict[str, Any]]) -> str:
     if decided.verdict not in ("self_host", "untuned") or not dearer:
         return ""
     theirs = decision.named(decided.gates.baseline)
-    each = (f"{d['task']} ({d['arm']} {d['usd']:,.2f} USD a month, {theirs} {d['api_usd']:,.2f})" for d in dearer)
-    later = [f"{d['cheaper_from']:,} requests a month ({d['task']})" for d in dearer if d["cheaper_from"] is not None]
-    grown = f" or the traffic grows to {' and '.join(later)}" if later else ""
+    each = (
+        f"{d['task']} ({d['arm']}{' for what routing.yaml moves, with the rest' if d['in_part'] else ''} {d['usd']:,.2f} USD a"
+        f" month, {theirs} {d['api_usd']:,.2f})"
+        for d in dearer
+    )
+    later = [f"about {two_digits(d['cheaper_from']):,} ({d['task']})" for d in dearer if d["cheaper_from"] is not None]
+    grown = f" or the requests a month grow to {' and '.join(later)}" if later else ""
     return (
-        f"Quality allows it, money does not: at the declared traffic {theirs} is cheaper for {', '.join(each)}."
+        f"Quality allows it, money does not: at {dearer[0]['requests']:,} requests a month {theirs} is cheaper for {', '.join(each)}."
         f" Stay on {theirs}, unless the data must stay in the house{grown}."
     )
 

@@ -6,7 +6,8 @@ Each task is costed as if it were served alone at the declared traffic, and thos
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -16,12 +17,13 @@ from typing import Any
 from evaluation import break_even, cost, prices, sensitivity
 from evaluation.decision import Decision, in_its_place, named
 from evaluation.prices import Book
+from evaluation.providers import replay
 from evaluation.results import Answer
 from evaluation.sensitivity import Range
 from evaluation.statistics import clustered_mean
 from evaluation.summary import View
 from pipelines import egress, stages
-from pipelines.recipe import Recipe
+from pipelines.recipe import Api, Recipe
 
 SEARCHED_CROSSINGS, SEARCHED_TRAFFIC, SEARCHED_AT_LEAST = 4, 10, 10_000  # how far past the first crossing, and today
 
@@ -42,14 +44,16 @@ def of(
     speed: Sequence[dict[str, Any]],
     decided: Decision,
     *,
-    facts: dict[str, Any],
+    policy: Mapping[str, Any],
+    listed: Mapping[str, dict[str, Any] | None],
     measured: dict[tuple[str, str], Capacity],
     build_usd: Decimal,
     today: date,
 ) -> dict[str, Any]:
     """Rows per task and arm, sentences, warnings, and per task what the candidate costs against the baseline.
 
-    speed: evaluation's table. facts: of evaluation's manifest. measured: (task, arm) → capacity inside the service level.
+    speed: evaluation's table. policy: routing.yaml's, whose traffic is priced. listed: API arm → the list of its
+    answers' prices. measured: (task, arm) → capacity inside the service level.
     """
     d = recipe.decision
     gated = {s.removeprefix("task=").split("/")[0] for s in d.must_pass}
@@ -57,44 +61,57 @@ def of(
     notes: list[str] = []
     dearer: list[dict[str, Any]] = []
     tasks: dict[str, Any] = {}
+    all_whole = True
     cases: dict[str, cost.Case] = {}  # of the tasks that must pass, with the arm that would be served
-    book = _book(recipe, view, d.baseline, facts["prices"])
+    theirs = book_now(recipe, d.baseline, listed.get(d.baseline))
     serving = in_its_place(decided)
     for s in sorted(speed, key=lambda s: (s["task"] not in gated, s["task"])):
         task, arm = s["task"], s["arm"]
         if recipe.evaluation.endpoint(arm) is not None:
-            its = _book(recipe, view, arm, facts.get("listed", {}).get(arm))
-            paid = _managed(recipe, view, task, arm, its)
+            paid = _managed(recipe, view, task, arm, book_now(recipe, arm, listed.get(arm)))
+            if arm != d.baseline:
+                paid = replace(paid, fixed_usd_per_month=Decimal(0))  # the contract that is paid for today
             rows.append({"task": task, "arm": arm, **_api_row(paid, arm, d.monthly_requests)})
             continue
         capacity = _capacity(recipe, view, task, arm, measured)
-        api = _managed(recipe, view, task, d.baseline, book)
-        case = _case(recipe, api, capacity, arm, build_usd)
+        api = _managed(recipe, view, task, d.baseline, theirs)
+        moved = local_traffic(view, policy, task)
+        case = _case(recipe, api, capacity, arm, build_usd, moved.falling if arm == d.candidate else 0.0)
         rows.append({"task": task, "arm": arm, **_local_row(case, capacity, d.monthly_requests)})
         if arm not in (d.candidate, serving):
             continue
         if arm == serving and task in gated and case is not None and case.api.usd_per_request is not None:
             cases[task] = case
-        found = _compare(recipe, view, decided, task, case, capacity, book)
+        found = _compare(recipe, view, moved, task, case, capacity, theirs)
         if arm == d.candidate:
             tasks[task] = found
-            notes.append(_sentence(task, found, d.monthly_requests, recipe, facts["stand_in"]))
-        if arm == serving and task in gated and found["saving_usd"] is not None and found["saving_usd"] < 0:
-            dearer.append({"task": task, "arm": arm, **_bills(found, d.monthly_requests)})
+            notes.append(_sentence(task, found, d.monthly_requests, recipe))
+            if decided.verdict == "self_host" and task in gated and not moved.local:
+                notes.append(f"{task}: routing.yaml moves none of it, for no part of it is proven by itself.")
+        in_part = arm == d.candidate and 0 < moved.local < 1
+        if arm == serving and task in gated:
+            all_whole = all_whole and not in_part
+            if bills := _bills(found, d.monthly_requests, in_part):
+                dearer.append({"task": task, "arm": arm, **bills})
     if len(cases) > 1 and set(cases) == gated:
-        saving, note = _together(cases, d.monthly_requests, serving, named(d.baseline))
+        note, bills = _together(cases, d.monthly_requests, serving, named(d.baseline))
         notes.append(note)
-        if saving is not None and saving >= 0:  # what a task alone cannot pay for, all of them can
-            dearer = []
-    warnings = _warnings(recipe, facts["prices"], book, today)
+        if bills is not None and all_whole:
+            if bills["usd"] <= bills["api_usd"]:  # what a task alone cannot pay for, all of them can
+                dearer = []
+            elif not dearer:  # a fixed fee of the API is saved once
+                dearer = [{"task": f"{' and '.join(cases)} together", "arm": serving, **bills}]
     return {
+        "is_traffic_declared": "monthly_requests" in d.model_fields_set,
+        "counts_work": bool(d.upkeep.people),
         "rows": rows,
         "notes": notes,
         "dearer": dearer,
         "tasks": tasks,
-        "warnings": warnings,
-        "price_changes": book.changes() if isinstance(book, prices.PriceList) else [],
-        "prices": book.describe() if isinstance(book, prices.OwnPrices) else facts["prices"],
+        "warnings": warnings(recipe, theirs, today),
+        "price_changes": theirs.changes() if isinstance(theirs, prices.PriceList) else [],
+        "prices": theirs.describe() if isinstance(theirs, prices.OwnPrices) else listed.get(d.baseline),
+        "stand_in_prices": listed.get("api"),
         "hardware": {**d.hardware.model_dump(mode="json"), "usd_per_hour": f"{d.hardware.hourly_usd:.6g}"},
         "monthly_requests": d.monthly_requests,
     }
@@ -127,30 +144,65 @@ def measured_capacity(report: Path) -> dict[tuple[str, str], Capacity]:
     """(task, arm) → what the evaluation's load test found inside the service level; empty without one."""
     from pipelines import load_test
 
-    return {(r["task"], r["arm"]): _under_load(r) for r in load_test.read(report / load_test.CAPACITY)}
+    rows = load_test.read(report / load_test.CAPACITY)
+    return {
+        (r["task"], r["arm"]): _under_load(r) for r in rows if r["requests_per_second"] or r.get("keeps_level") is False
+    }
 
 
 def _under_load(row: dict[str, Any]) -> Capacity:
     where = f"{row['machine'] or row['server']}{' (a stand-in)' if row['stand_in'] else ''}"
     rate, level = row["requests_per_second"], ", ".join(f"{k} {v:g}" for k, v in row["slo_p95_ms"].items())
     if rate is None:
-        return Capacity(
-            None, None, None, f"under load {where} keeps the service level (p95: {level}) at no rate: {row['reason']}"
-        )
+        told = f"under load {where} keeps the service level (p95: {level}) at no rate: {row['reason']}"
+        return Capacity(None, None, None, told)
     # the highest rate that kept the level, and the lowest that missed it
     return Capacity(rate, rate, row["above"], f"capacity under load of {where} (p95: {level})")
 
 
-def _book(recipe: Recipe, view: View, arm: str, listed: dict[str, Any] | None) -> Book:
+def book_of(arm: str, api: Api) -> Book:
+    """What the recipe says that an arm's answers cost."""
+    section = "evaluation.api" if arm == "api" else f"evaluation.more_apis.{arm}"
+    return egress.prices_of(api, section, batch=api.batch)
+
+
+def priced(arm: str, api: Api, stored: list[Answer]) -> tuple[list[Answer], dict[str, Any] | None]:
+    """Stored answers under the recipe's prices, and the list they have: another one prices them anew, and nobody is asked."""
+    book = book_of(arm, api)
+    now = book.describe()
+    # a list's price stays that of its day
+    same = [
+        a.prices
+        for a in stored
+        if a.prices and all(a.prices.get(k) == now.get(k) for k in ("provider", "model", "rates"))
+    ]
+    if len(same) == sum(a.prices is not None for a in stored):
+        return stored, same[0] if same else None
+    return replay.priced_anew(stored, book), now
+
+
+def priced_now(recipe: Recipe, view: View) -> tuple[View, dict[str, dict[str, Any] | None]]:
+    """The answers under the prices that the recipe has today, and per API arm whose list that is."""
+    found, listed = dict(view.answers), dict[str, dict[str, Any] | None]()
+    for arm in dict.fromkeys(arm for arm, _ in view.answers):
+        if (api := recipe.evaluation.endpoint(arm)) is not None:
+            answers, listed[arm] = priced(arm, api, [a for (name, _), a in view.answers.items() if name == arm])
+            found |= {(arm, a.item): a for a in answers}
+    return replace(view, answers=found), listed
+
+
+def book_now(recipe: Recipe, arm: str, listed: dict[str, Any] | None) -> Book:
     """The prices of an arm: the recipe's own as it says today, else the list that its answers were priced with."""
     api = recipe.evaluation.endpoint(arm)
     if api is not None and api.price is not None:
         return egress.prices_of(api)
-    of_arm = next((a.prices for (name, _), a in view.answers.items() if name == arm and a.prices is not None), listed)
-    if of_arm is None or of_arm["provider"] is None or of_arm["as_of"] is None:
+    if api is None:
         return prices.PriceList(None, None, datetime.now(UTC))
-    at = datetime.combine(date.fromisoformat(of_arm["as_of"]), time(12), UTC)
-    return prices.PriceList(of_arm["provider"], of_arm["model"], at)
+    now = book_of(arm, api).describe()
+    is_same = listed is not None and all(listed.get(k) == now[k] for k in ("provider", "model"))
+    as_of = listed["as_of"] if listed is not None and is_same else now["as_of"]
+    at = datetime.combine(date.fromisoformat(as_of), time(12), UTC) if as_of is not None else datetime.now(UTC)
+    return prices.PriceList(now["provider"], now["model"], at)
 
 
 def _answers(view: View, task: str, arm: str) -> list[Answer]:
@@ -230,7 +282,10 @@ def _capacity(recipe: Recipe, view: View, task: str, arm: str, measured: dict[tu
     return Capacity(cost.capacity_of(e.mean), 1000 / e.high, 1000 / max(e.low, e.mean / 100), basis)
 
 
-def _case(recipe: Recipe, api: cost.Managed, capacity: Capacity, arm: str, build_usd: Decimal) -> cost.Case | None:
+def _case(
+    recipe: Recipe, api: cost.Managed, capacity: Capacity, arm: str, build_usd: Decimal, falling: float
+) -> cost.Case | None:
+    """falling: share of the arm's requests that routing.yaml asks again at the API; the recipe's own figure goes before it."""
     if capacity.requests_per_second is None:
         return None
     d = recipe.decision
@@ -246,7 +301,7 @@ def _case(recipe: Recipe, api: cost.Managed, capacity: Capacity, arm: str, build
             u.fixed_usd_per_month, u.people, u.usd_per_person_month, built if "tuned" in arm else Decimal(0), u.retrain_months
         ),
         cost.profile(t.profile) if t.profile is not None else cost.FLAT,
-        u.fallback_share,
+        u.fallback_share if "fallback_share" in u.model_fields_set or api.usd_per_request is None else falling,
     )  # fmt: skip
 
 
@@ -280,12 +335,14 @@ def _local_row(case: cost.Case | None, capacity: Capacity, monthly: int) -> dict
 
 
 def _compare(
-    recipe: Recipe, view: View, decided: Decision, task: str, case: cost.Case | None, capacity: Capacity,
+    recipe: Recipe, view: View, moved: Moved, task: str, case: cost.Case | None, capacity: Capacity,
     book: Book,
 ) -> dict[str, Any]:  # fmt: skip
     """The candidate against the baseline. None where a capacity or a price is missing."""
-    nothing: dict[str, Any] = {"basis": capacity.basis, "api_usd": None, "self_hosted": None, "saving_usd": None, "break_even": None,
-               "searched_to": None, "staircase": [], "tornado": [], "chance": None, "hybrid": None}  # fmt: skip
+    is_local = recipe.evaluation.endpoint(recipe.decision.baseline) is None
+    unknown = ("api_usd", "self_hosted", "saving_usd", "break_even", "searched_to", "chance", "hybrid")
+    nothing: dict[str, Any] = {"same_hardware": is_local, "basis": capacity.basis, **dict.fromkeys(unknown),
+                               "staircase": [], "tornado": []}  # fmt: skip
     if case is None:
         return nothing
     d, n = recipe.decision, recipe.decision.monthly_requests
@@ -295,11 +352,14 @@ def _compare(
     high = break_even.widest_range(case, d.traffic.largest_monthly_requests or _range(case, n))
     found = break_even.intervals(case, high=high)
     hybrid = cost.hybrid_month(
-        case, n, local_share=local_share(view, decided, task),
+        case, n, local_share=moved.local,
         misrouted_share=d.upkeep.misrouted_share, usd_per_misrouted=d.upkeep.usd_per_misrouted,
     )  # fmt: skip
     ranges = _ranges(recipe, view, task, case, capacity, book)
     return {
+        "same_hardware": is_local,
+        "is_plain": not case.fallback_share and not case.api.fixed_usd_per_month,
+        "asked_again_usd": _round(month.fallback_usd or Decimal(0)),
         "basis": capacity.basis,
         "capacity": asdict(capacity),
         "api_usd": _round(api_usd),
@@ -315,25 +375,45 @@ def _compare(
     }
 
 
-def _together(cases: dict[str, cost.Case], monthly: int, arm: str, baseline: str) -> tuple[Decimal | None, str]:
-    """What tasks served by one fleet save in a month, each at the declared traffic, and the sentence about it."""
+def _together(cases: dict[str, cost.Case], monthly: int, arm: str, baseline: str) -> tuple[str, dict[str, Any] | None]:
+    """The sentence about tasks served by one fleet, each at the declared traffic, and both bills; None: one is not known."""
     case, requests = cost.together(list(cases.values())), monthly * len(cases)
     month, api_usd = cost.self_hosted_month(case, requests), cost.managed_month(case.api, requests)
     which = f"{' and '.join(cases)} together, {arm} on one fleet"
     if month.usd is None or api_usd is None:
-        return None, f"{which}: cost cannot be compared."
+        return f"{which}: cost cannot be compared.", None
     high = break_even.widest_range(case, _range(case, requests))
-    return api_usd - month.usd, (
+    bills = {"usd": _round(month.usd), "api_usd": _round(api_usd), "requests": requests, "cheaper_from": None, "times": None,
+             "in_part": False}  # fmt: skip
+    return (
         f"{which}: at {requests:,} requests a month {baseline} costs {api_usd:,.2f} USD, self-hosting {month.usd:,.2f} USD on"
         f" {month.replicas} replica(s): {'self-hosting' if api_usd >= month.usd else baseline} is cheaper."
         f" {break_even.in_words([asdict(i) for i in break_even.intervals(case, high=high) or ()], high)}"
-    )
+    ), bills
 
 
-def _bills(found: dict[str, Any], monthly: int) -> dict[str, Any]:
-    """What an arm that is dearer than the API costs, and from how many more requests on it is not; None: from none."""
-    later = [i["low"] for i in found["break_even"] or () if i["low"] > monthly]
-    return {"usd": found["self_hosted"]["usd"], "api_usd": found["api_usd"], "cheaper_from": min(later, default=None)}
+def _bills(found: dict[str, Any], monthly: int, in_part: bool) -> dict[str, Any] | None:
+    """What an arm that is dearer than the API costs, and what would make it cheaper: from how many more requests on, and at how
+    many times the API's price (None: not told). None: it is not dearer, or that is not known.
+
+    in_part: routing.yaml moves a part of the task, so the replicas with the rest's API bill are what is compared.
+    """
+    hybrid, api_usd = found["hybrid"], found["api_usd"]
+    if found["saving_usd"] is None:
+        return None
+    usd = hybrid["usd"] if in_part else found["self_hosted"]["usd"]
+    if usd is None or usd <= api_usd:
+        return None
+    later = [] if in_part else [i["low"] for i in found["break_even"] or () if i["low"] > monthly]
+    is_plain = found["is_plain"] and not in_part and api_usd
+    return {
+        "usd": usd,
+        "api_usd": api_usd,
+        "requests": monthly,
+        "cheaper_from": min(later, default=None),
+        "times": math.ceil(10 * usd / api_usd) / 10 if is_plain else None,
+        "in_part": in_part,
+    }
 
 
 def _range(case: cost.Case, requests: int) -> int:
@@ -345,20 +425,31 @@ def _range(case: cost.Case, requests: int) -> int:
     return max(SEARCHED_AT_LEAST, SEARCHED_TRAFFIC * requests, round(SEARCHED_CROSSINGS * first))
 
 
-def local_share(view: View, decided: Decision, task: str) -> float:
-    """Share of a task's test items that a hybrid answers locally: all their slices are proven, or they must not leave.
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """local: share of a task's test items that routing.yaml gives to own hardware. falling: of these, the share that is asked
+    again at the API, because the confidence is below a threshold; as measured on dev."""
 
-    An item's slices within the task count; where it has none, the task itself. As in routing.yaml nothing is moved unless the
-    whole verdict says so.
+    local: float
+    falling: float
+
+
+def local_traffic(view: View, policy: Mapping[str, Any], task: str) -> Moved:
+    """What routing.yaml, or a row that must not leave, keeps in the house.
+
+    An item's slices within the task count, all of them; where it has none, the task itself.
     """
-    moves = decided.verdict == "self_host"
-    proven = {s.slice: moves and s.verdict == "self_host" for s in decided.slices}
+    rules = policy["slices"]
     mine = [i for i in view.items if i.task == task]
-    local = 0
+    local, falling = 0, 0.0
     for item in mine:
-        slices = [f"{task}/{s}" for s in item.slices] or [f"task={task}"]
-        local += item.sensitivity == "local_only" or all(proven.get(s, False) for s in slices)
-    return local / len(mine) if mine else 0.0
+        its = [rules.get(f"{task}/{s}") for s in item.slices] or [rules.get(f"task={task}")]
+        if item.sensitivity == "local_only":
+            local += 1
+        elif all(r is not None and r["target"] == "self_host" for r in its):
+            local += 1
+            falling += 1 - min(r.get("share_answered_locally", 1.0) for r in its)
+    return Moved(local / len(mine), falling / local if local else 0.0) if mine else Moved(0.0, 0.0)
 
 
 def _ranges(
@@ -387,43 +478,52 @@ def _ranges(
     return found
 
 
-def _warnings(recipe: Recipe, listed: dict[str, Any] | None, book: Book, today: date) -> list[str]:
-    d = recipe.decision
+def warnings(recipe: Recipe, book: Book, today: date) -> list[str]:
+    """Prices that are too old to believe, and changes that the list announces. book: the baseline's prices."""
+    d, api = recipe.decision, recipe.evaluation.endpoint(recipe.decision.baseline)
     told = [
         prices.stale(f"hardware {d.hardware.name}", d.hardware.date, today=today, max_age_days=d.max_price_age_days)
     ]
     if isinstance(book, prices.OwnPrices):
         told.append(prices.stale("API, your prices", book.date, today=today, max_age_days=d.max_price_age_days))
-    elif listed is not None and listed["provider"] is not None:
-        when = listed.get("verified") or book.describe()["verified"]
-        what = f"API {listed['provider']}/{listed['model']} ({listed['source']})"
-        told.append(
-            prices.stale(
-                what, date.fromisoformat(when) if when else None, today=today, max_age_days=d.max_price_age_days
-            )
-        )
+    elif api is not None and book.provider is not None:
+        listed = book.describe()
+        when = date.fromisoformat(listed["verified"]) if listed["verified"] else None
+        what = f"API {book.provider}/{book.model} ({listed['source']})"
+        told.append(prices.stale(what, when, today=today, max_age_days=d.max_price_age_days))
         told += [
-            f"{what}: the list announces {c['input']} in and {c['output']} out a million tokens from {c['from']} on."
+            f"{what}: the list {'announces' if date.fromisoformat(c['from']) > today else 'has had'} {c['input']} in and"
+            f" {c['output']} out a million tokens from {c['from']} on; the bills are at the prices of {book.at.date()}."
             for c in book.changes()
             if date.fromisoformat(c["from"]) > book.at.date()
         ]
     return [t for t in told if t is not None]
 
 
-def _sentence(task: str, found: dict[str, Any], monthly: int, recipe: Recipe, stand_in: bool) -> str:
+def _sentence(task: str, found: dict[str, Any], monthly: int, recipe: Recipe) -> str:
     if found["self_hosted"] is None:
         return f"{task}: cost cannot be compared; {found['basis']}."
+    mine, theirs = found["self_hosted"], named(recipe.decision.baseline)
+    if found["same_hardware"]:
+        return (
+            f"{task}: {theirs} would run on the same hardware as the candidate, so money decides nothing between them."
+        )
     if found["saving_usd"] is None:
         return f"{task}: cost cannot be compared; the baseline has no price."
-    mine, theirs = found["self_hosted"], named(recipe.decision.baseline)
     cheaper = "self-hosting" if found["saving_usd"] >= 0 else theirs
-    priced = " (the stand-in is priced as the API it stands for)" if stand_in else ""
-    sure = _sure(found["chance"])
+    api = recipe.evaluation.endpoint(recipe.decision.baseline)
+    priced = " (the stand-in is priced as the API it stands for)" if api is not None and api.is_stand_in else ""
+    sure, spare = _sure(found["chance"]), ", one of them a spare" if recipe.decision.serving.n_plus_one else ""
+    again = (
+        f" and {found['asked_again_usd']:,.2f} of it for what is asked again at the API"
+        if found["asked_again_usd"]
+        else ""
+    )
     counted = "" if recipe.decision.upkeep.people else " Nobody's working time is counted."
     even = "" if recipe.decision.traffic.profile else " Arrivals are taken to be even over the week."
     return (
         f"{task}: at {monthly:,} requests a month {theirs} costs {found['api_usd']:,.2f} USD{priced}, self-hosting"
-        f" {mine['usd']:,.2f} USD on {mine['replicas']} replica(s): {cheaper} is cheaper."
+        f" {mine['usd']:,.2f} USD on {mine['replicas']} replica(s){spare}{again}: {cheaper} is cheaper."
         f" {break_even.in_words(found['break_even'], found['searched_to'])}{sure}{counted}{even}"
     )
 
@@ -433,7 +533,7 @@ def _sure(chance: dict[str, Any]) -> str:
     p, held = chance["p_self_hosting_cheaper"], ", ".join(chance["held"])
     if p is None:
         return ""
-    told = f" Over the intervals of {' and '.join(chance['varied'])} self-hosting is cheaper with probability {p:.2f}"
+    told = f" Over the intervals of {' and '.join(chance['varied'])} self-hosting is cheaper in {p:.0%} of {chance['draws']:,} draws"
     return told + (f"; fixed at the values given: {held}." if held else ".")
 
 

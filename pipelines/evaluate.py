@@ -16,15 +16,26 @@ from typing import TYPE_CHECKING, Any
 from data_prep.parquet import read_rows, sha256_of
 from data_prep.records import ChatMessage, Row, UserError
 from evaluation import examples, summary
-from evaluation.providers import openai_compatible, replay
+from evaluation.providers import openai_compatible
 from evaluation.results import Answer, AnswerFile, Item, items, read_answers
-from pipelines import artifacts, audit, decide, egress, judging, load_test, report_folder, retrieving, stages
+from pipelines import (
+    artifacts,
+    audit,
+    decide,
+    economics,
+    egress,
+    judging,
+    load_test,
+    report_folder,
+    retrieving,
+    stages,
+    train,
+)
 from pipelines.progress import progress
 from pipelines.recipe import Api, Recipe, checked_address
 from pipelines.stages import How, Made
 
 if TYPE_CHECKING:
-    from evaluation.prices import Book
     from evaluation.providers.local import LocalModel
     from evaluation.providers.openai_compatible import Endpoint
     from pipelines.tracking import StageRun
@@ -41,7 +52,11 @@ Asked = list[tuple[Item, Prompt]]
 
 
 def inputs(recipe: Recipe) -> dict[str, str]:
-    """Dataset, adapter, base model and the evaluation settings."""
+    """Dataset, adapter, base model and the evaluation settings. Raises UserError where the adapter is not the recipe's."""
+    return _inputs_with(recipe, train.current(recipe))
+
+
+def _inputs_with(recipe: Recipe, adapter: artifacts.Manifest) -> dict[str, str]:
     from pipelines.training import base
 
     settings = recipe.evaluation.model_dump(mode="json") | audit.settings(recipe)
@@ -54,7 +69,7 @@ def inputs(recipe: Recipe) -> dict[str, str]:
                 asked.pop(how)
     return {
         "dataset": artifacts.need(stages.folder(recipe, "prepare"), "prepare").content_sha256,
-        "adapter": artifacts.need(stages.folder(recipe, "train"), "train").content_sha256,
+        "adapter": adapter.content_sha256,
         "base": base.identity(recipe.model),
         "settings": artifacts.digest({**settings, "seed": recipe.seed}),
     }
@@ -72,7 +87,7 @@ def dry_run(recipe: Recipe, how: How) -> list[egress.Plan]:
     with TemporaryDirectory() as scratch:
         session = _Session(recipe, Path(scratch), how)
         plans = [session.plan_of(arm) for arm in recipe.evaluation.arms if recipe.evaluation.endpoint(arm) is not None]
-        if last is None or adapter is None or last.inputs != inputs(recipe):
+        if last is None or adapter is None or last.inputs != _inputs_with(recipe, adapter):
             plans += judging.plans(recipe, session.items, session.leaned() | session.learned())
             plans += load_test.plans(recipe, session._asked)
     return plans
@@ -140,8 +155,8 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
         "audit": audited,
         "judge": judged.facts,
         "retrieval": session.documents.write(out, recipe.evaluation.arms),
-        "prices": session.listed.get(recipe.decision.baseline, session.listed.get("api")),
         "listed": session.listed,
+        "gates": session.gates_when_scored(),
         "leaned": sorted(leaned),  # pages do not show these answers, as they do not show items that must stay
         stages.LOST: [f"{a.arm} {a.item}" for a in found.values() if openai_compatible.is_lost(a.error)],
     }
@@ -179,8 +194,8 @@ class _Session:
 
     @cached_property
     def _inputs(self) -> dict[str, str]:
-        """The stage's, read once: what they are hashes of does not change while it runs."""
-        return inputs(self.recipe)
+        """The stage's, read once: what they are hashes of does not change while it runs. Before training: of the last adapter."""
+        return _inputs_with(self.recipe, artifacts.need(stages.folder(self.recipe, "train"), "train"))
 
     def base(self) -> Base:
         from pipelines.training import base
@@ -303,7 +318,7 @@ class _Session:
             )
 
     def _ask_api(self, arm: str, api: Api, asked: Asked, known: set[str], file: AnswerFile, keep: Any) -> None:
-        prices, questions = _prices(arm, api), self._questions(arm, asked)
+        prices, questions = economics.book_of(arm, api), self._questions(arm, asked)
         money = [usd for a in file.answers.values() for usd in (a.usd, a.usd_presumed) if usd is not None]
         egress.agree(self.plan(arm, api, asked, known), self.recipe, self.how)
         purpose = self._purpose(arm)
@@ -336,7 +351,7 @@ class _Session:
     def plan(self, arm: str, api: Api, asked: Asked, known: set[str]) -> egress.Plan:
         where, model = _whom(api)
         limit, who = self.recipe.evaluation.max_new_tokens, f"evaluate: arm {arm}"
-        prices = _prices(arm, api)
+        prices = economics.book_of(arm, api)
         return egress.plan(
             self.recipe, who, where, model, asked, known, prices, limit, thinking=api.thinking_tokens,
             section=_section(arm), key_env=api.api_key_env,
@@ -471,22 +486,6 @@ class _Session:
         """Under what the guard's ledger holds an arm's requests, whatever the test set was."""
         return f"{arm} {artifacts.digest(self._answering(arm))[:12]}"
 
-    def _priced(self, arm: str, api: Api, stored: list[Answer]) -> list[Answer]:
-        """Stored answers under the recipe's prices: another list prices them anew, and nobody is asked."""
-        prices = _prices(arm, api)
-        now = prices.describe()
-        # a list's price stays that of its day
-        same = [
-            a.prices
-            for a in stored
-            if a.prices and all(a.prices.get(k) == now.get(k) for k in ("provider", "model", "rates"))
-        ]
-        if len(same) == sum(a.prices is not None for a in stored):
-            self.listed[arm] = same[0] if same else None
-            return stored
-        self.listed[arm] = now
-        return replay.priced_anew(stored, prices)
-
     def _file(self, arm: str) -> Path:
         """Where an arm's answers are written as they come; what was paid for stays when other settings change."""
         is_paid = self.recipe.evaluation.endpoint(arm) is not None
@@ -501,8 +500,20 @@ class _Session:
         found: list[Answer] = []
         for arm in self.keys:
             stored, api = list(read_answers(self._file(arm))), self.recipe.evaluation.endpoint(arm)
-            found += self._priced(arm, api, stored) if api is not None else stored
+            if api is not None:
+                stored, self.listed[arm] = economics.priced(arm, api, stored)
+            found += stored
         return {(a.arm, a.item): a for a in found}
+
+    def gates_when_scored(self) -> dict[str, Any] | None:
+        """The quality gates that were declared when candidate and baseline were first scored; None: that is not known."""
+        d = self.recipe.decision
+        last = artifacts.read_manifest(stages.folder(self.recipe, "evaluate"))
+        keys = last.facts.get("arms", {}) if last is not None else {}
+        if last is None or any(keys.get(arm) != self.keys.get(arm) for arm in (d.candidate, d.baseline)):
+            return d.quality_gates()
+        found: dict[str, Any] | None = last.facts.get("gates")
+        return found
 
     def record_golden(self) -> None:
         """The golden prompts as they are chosen now; those that the last report of the same models has are not asked again."""
@@ -545,10 +556,6 @@ def _choices(train: Sequence[Row]) -> dict[str, tuple[str, ...]]:
 def _section(arm: str) -> str:
     """Where a recipe says how an API arm is asked, for what errors say."""
     return "evaluation.api" if arm == "api" else f"evaluation.more_apis.{arm}"
-
-
-def _prices(arm: str, api: Api) -> Book:
-    return egress.prices_of(api, _section(arm), batch=api.batch)
 
 
 def _whom(api: Api) -> tuple[str, str]:

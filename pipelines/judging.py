@@ -76,7 +76,7 @@ def measure(
     lines = "".join(json.dumps(j.as_dict(), ensure_ascii=False) + "\n" for j in judged)
     artifacts.write_text(out / JUDGEMENTS, lines)
     unread = sum(j.score is None for j in judged)
-    kept_back = sum(any(r.endswith("_not_sent") for r in j.reasons) for j in judged)
+    kept_back = sum(any(r.partition(":")[0].endswith("_not_sent") for r in j.reasons) for j in judged)
     how.on_event(
         f"evaluate: judge: {len(judged)} comparisons, {unread} without a verdict in both orders"
         + (f", {kept_back} of them because they must stay in the house" if kept_back else "")

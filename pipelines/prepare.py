@@ -109,12 +109,13 @@ def _masked_by(recipe: Recipe) -> str:
     kind = recipe.privacy.engine.kind
     if not recipe.privacy.redaction:
         return "Nothing was masked: privacy.redaction is off."
+    left = "order and serial numbers, and the ids of rows are the ticket numbers."
     if kind == "core":
         return (
-            "By the engine `core`: participants wherever a source names them, contact data, numbers with checksums, announced"
-            " account numbers and addresses, secrets. Names of third persons in free text it does not find."
+            "By the engine core: participants wherever a source names them, contact data, numbers with checksums, announced"
+            f" account numbers and addresses, secrets. Not masked: names of third persons in free text, {left}"
         )
-    return f"By the engine `{kind}` after the core. Names of third persons in free text are found in part."
+    return f"By the engine {kind} after the core. Names of third persons in free text are masked in part. Not masked: {left}"
 
 
 def _planted(recipe: Recipe) -> tuple[str, ...]:

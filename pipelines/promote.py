@@ -54,7 +54,7 @@ def promote(recipe: Recipe, how: How, *, override: str | None) -> dict[str, Any]
             tracked_stage(recipe, how.recipe_path, "promote", inputs) as tracked,
         ):
             model_id = tracked.model_id(adapter.content_sha256)
-            if decision.facts["verdict"] == "self_host":
+            if _refusal(recipe, decision) is None:
                 override = None  # nothing was overridden
             tags = {
                 "freehold.adapter_sha256": adapter.content_sha256,
@@ -90,7 +90,7 @@ def promote_api(recipe: Recipe, how: How) -> dict[str, Any]:
         raise UserError(f"decision.baseline {arm!r} is {what}; only an API with a base_url can be the champion.")
     with artifacts.locked(recipe.run_folder):
         decision = _current_decision(recipe)
-        verdict = decision.facts["verdict"]
+        verdict = _recommended(decision)
         if verdict == "self_host":
             raise UserError(
                 "the decision is self_host: the tuned model may take over. Run `freehold promote` without --api."
@@ -180,14 +180,46 @@ def promotion_settings(recipe: Recipe) -> Promotion:
     return recipe.promotion
 
 
+def stand_in_refused(recipe: Recipe) -> GateRefused | None:
+    """Where the candidate would take the place of an API that nobody asked."""
+    api = recipe.evaluation.endpoint(recipe.decision.baseline)
+    if api is None or not api.is_stand_in:
+        return None
+    return GateRefused(
+        "not promoted: decision.baseline is a stand-in for the API, so no verdict here says anything about an API."
+        " Set evaluation.api.base_url and model, or name another baseline; `freehold promote --override REASON` serves the"
+        " model all the same.",
+        4,
+    )
+
+
 def _decision(recipe: Recipe, override: str | None) -> artifacts.Manifest:
     """The decision's manifest, if it passes and is about what is on disk now."""
     decision = _current_decision(recipe)
-    verdict = decision.facts["verdict"]
-    if verdict != "self_host" and override is None:
-        reason = json.loads((stages.folder(recipe, "decide") / "decision.json").read_text())["sentence"]
-        raise GateRefused(f"not promoted, the decision is {verdict}: {reason}", 3 if verdict == "undecided" else 4)
+    refusal = _refusal(recipe, decision)
+    if refusal is not None and override is None:
+        raise refusal
     return decision
+
+
+def _refusal(recipe: Recipe, decision: artifacts.Manifest) -> GateRefused | None:
+    """Why the decision keeps the adapter from being served; None where it does not."""
+    verdict = decision.facts["verdict"]
+    if verdict == "self_host" == _recommended(decision):
+        return stand_in_refused(recipe)
+    stored = json.loads((stages.folder(recipe, "decide") / "decision.json").read_text())
+    if verdict != "self_host":
+        return GateRefused(
+            f"not promoted, the decision is {verdict}: {stored['sentence']}", 3 if verdict == "undecided" else 4
+        )
+    return GateRefused(
+        f"not promoted. {stored['advice']} `freehold promote --override REASON` serves the model all the same.", 4
+    )
+
+
+def _recommended(decision: artifacts.Manifest) -> str:
+    """The verdict with money in it; an earlier version wrote the verdict alone."""
+    return str(decision.facts.get("recommended", decision.facts["verdict"]))
 
 
 def _current_decision(recipe: Recipe) -> artifacts.Manifest:
@@ -198,22 +230,21 @@ def _current_decision(recipe: Recipe) -> artifacts.Manifest:
     from pipelines import decide, evaluate
 
     report = artifacts.need(asked, "evaluate")
-    if other := _other(report.inputs, evaluate.inputs(recipe)):
+    if other := artifacts.differing(report.inputs, evaluate.inputs(recipe)):
         raise UserError(
             f"{asked}: was made from something else than the recipe and this run folder are now: {other} differs."
             " Run `freehold evaluate RECIPE` again, then `freehold decide RECIPE`; `freehold run RECIPE` does both, and trains"
             " again where that is needed."
         )
-    if other := _other(decision.inputs, decide.inputs(recipe)):
+    if (other := artifacts.differing(decision.inputs, decide.inputs(recipe))) == "warnings":
+        raise UserError(
+            f"{folder}: other prices are stale or announced than when it was decided. Run `freehold decide RECIPE` again and read it."
+        )
+    if other:
         raise UserError(
             f"{folder}: was made for another {other}. Run `freehold run RECIPE` again; a decision belongs to one adapter."
         )
     return decision
-
-
-def _other(made_from: dict[str, str], now: dict[str, str]) -> str:
-    """Which inputs differ, by name."""
-    return ", ".join(sorted(name for name in now if made_from.get(name) != now[name]))
 
 
 def _candidate(recipe: Recipe, settings: Promotion, adapter: artifacts.Manifest, guard: Guard) -> Any:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from evaluation.families import JudgeError, refuse_own_family
+from evaluation.results import LOCAL_ARMS
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
@@ -386,7 +387,6 @@ class Egress(Section):
     confirmed: bool = Field(default=False, description="Send without --yes; calls to this machine itself need neither")
 
 
-LOCAL_ARMS = ("base", "few_shot", "rag", "tuned", "tuned_rag")
 ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
 
 
@@ -815,6 +815,21 @@ class Decision(Section):
     upkeep: Upkeep = Field(default=Upkeep(), description="What self-hosting costs besides hardware")
     max_price_age_days: int = Field(default=90, ge=0, description="Older prices of API and hardware are warned about")
     routing: Routing = Field(default=Routing(), description="Confidence threshold of routing.yaml, chosen on dev")
+
+    def quality_gates(self) -> dict[str, Any]:
+        """What must be declared before answers are scored; evaluation writes it down, so that a later change is told."""
+        named = (
+            "candidate",
+            "baseline",
+            "ratio",
+            "margins",
+            "alpha",
+            "metrics",
+            "must_pass",
+            "min_items",
+            "min_measured_share",
+        )
+        return self.model_dump(mode="json", include=set(named))
 
     @model_validator(mode="after")
     def _owned_always_runs(self) -> Decision:

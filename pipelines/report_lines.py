@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.survey import HISTOGRAM, label_fields
+from evaluation.results import LOCAL_ARMS
 from pipelines.artifacts import Manifest
 
 if TYPE_CHECKING:
@@ -162,8 +163,9 @@ def trained(manifest: Manifest) -> list[str]:
     ]
 
 
-def evaluated(folder: Path) -> list[str]:
-    """The table of arms: quality per task, latency, tokens, money."""
+def evaluated(folder: Path, economics: dict[str, Any] | None = None) -> list[str]:
+    """The table of arms: quality per task, latency, tokens, money. economics: the decision's, whose prices are today's."""
+    now = {(r["task"], r["arm"]): r["usd_per_1k"] for r in economics["rows"]} if economics is not None else {}
     quality, speed = _json(folder / "quality.json"), _json(folder / "speed.json")
     manifest = _json(folder / "manifest.json")
     tasks = list(dict.fromkeys(row["task"] for row in speed))
@@ -184,7 +186,9 @@ def evaluated(folder: Path) -> list[str]:
             timed = next(s for s in speed if s["task"] == task and s["arm"] == arm)
             first = next(iter(mine.values()))
             name = "api (STAND-IN)" if arm == "api" and manifest["facts"]["stand_in"] else arm
-            money = f"{1000 * float(timed['usd_per_request']):.3f}" if timed["usd_per_request"] else "-"
+            listed = 1000 * float(timed["usd_per_request"]) if timed["usd_per_request"] else None
+            usd = now.get((task, arm), listed) if arm not in LOCAL_ARMS else None
+            money = f"{float(usd):.3f}" if usd is not None else "-"
             lines.append(
                 "  " + f"{name:<18}{first['measured'] + first['failed']:>6}{first['failed']:>8}"
                 + "".join(f"{_number(mine[m]['mean']):>16}" for m in metrics)
@@ -205,13 +209,18 @@ def evaluated(folder: Path) -> list[str]:
 
 def decided(folder: Path, decision: dict[str, Any]) -> list[str]:
     lines = ["", f"verdict: {decision['headline'].upper()}. {decision['sentence']}"]
+    from evaluation.decision import headlines
+
+    said_of = headlines(decision["gates"]["baseline"])
     lines += [
-        f"  {d['slice']}: {d['verdict']} ({d['kind']})" for d in decision["slices"] if d["slice"].startswith("task=")
+        f"  {d['slice']}: {said_of[d['verdict']]} ({d['kind']})"
+        for d in decision["slices"]
+        if d["slice"].startswith("task=")
     ]
     said = {True: "passed", False: "FAILED", None: "not proven"}
     lines += [f"  {g['name']}: {said[g['passed']]}. {g['sentence']}" for g in decision["audit"]]
     economics = _json(folder / "economics.json")
-    for note in filter(None, [economics["advice"], *economics["notes"], *economics["warnings"]]):
+    for note in filter(None, [decision["advice"], *economics["notes"], *economics["warnings"]]):
         lines.append(f"  {note}")
     return [*lines, f"report: {folder / 'report.html'}"]
 
@@ -236,6 +245,8 @@ def status(found: dict[str, Any]) -> list[str]:
     lines.append(
         f"  {serving['alias']} -> {serving['name']} on {serving['target']} since {serving['when']}, decision {serving['verdict']}"
     )
+    if serving.get("override"):
+        lines.append(f"  without a passing decision; recorded reason: {serving['override']}")
     if serving.get("previous"):
         lines.append(f"  before: {serving['previous']} (freehold rollback goes back to it)")
     return lines

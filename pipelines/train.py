@@ -47,6 +47,18 @@ def inputs(recipe: Recipe) -> dict[str, str]:
     }
 
 
+def current(recipe: Recipe) -> artifacts.Manifest:
+    """The adapter's manifest. Raises UserError where it was trained on something else than recipe and dataset are now."""
+    folder = stages.folder(recipe, "train")
+    found = artifacts.need(folder, "train")
+    if other := artifacts.differing(found.inputs, inputs(recipe)):
+        raise UserError(
+            f"{folder}: was trained from something else than the recipe and its dataset are now: {other} differs."
+            " Run `freehold train RECIPE` first."
+        )
+    return found
+
+
 def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:
     """Launch the training processes, wait for them, and read what they made. `tracked` is theirs to write to."""
     from pipelines.training import base

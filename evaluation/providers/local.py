@@ -80,7 +80,7 @@ class LocalModel:
     ) -> Iterator[list[float] | None]:
         """Log-probabilities of every choice after each prompt; None for prompts that are done already.
 
-        The cache of the prompts' common prefix is computed over all of them, done or not. All choices are one forward pass where
+        The cache of the prompts' common prefix is computed at once, over all of them, done or not. All choices are one forward pass where
         the model keeps to the mask of a tree, which the first prompt shows; else a second pass has a row a choice.
         """
         shared = _common_prefix(prompts)
@@ -91,6 +91,18 @@ class LocalModel:
             at_once = score_tree(self, prompts[0], tree, known=copy.deepcopy(_cache(prefix)))
             if max(abs(a - b) / (1 + abs(b)) for a, b in zip(at_once, row_by_row, strict=True)) > SAME:
                 tree = None
+        return self._scores(prompts, choices, done, shared, prefix, tree)
+
+    @torch.inference_mode()
+    def _scores(
+        self,
+        prompts: Sequence[list[int]],
+        choices: Sequence[list[int]],
+        done: Sequence[bool],
+        shared: int,
+        prefix: Any,
+        tree: Tree | None,
+    ) -> Iterator[list[float] | None]:
         for prompt, is_done in zip(prompts, done, strict=True):
             if is_done:
                 yield None
@@ -215,9 +227,10 @@ def _score(
 ) -> None:
     labels = asked[0][0].choices
     choices = [model.choice_ids(asked[0][1], label) for label in labels]
-    started = time.perf_counter()
     done = [item.id in known for item, *_ in asked]
-    for (item, _, ids), scores in zip(asked, model.score_choices([a[2] for a in asked], choices, done), strict=True):
+    scored = model.score_choices([a[2] for a in asked], choices, done)
+    started = time.perf_counter()  # what the prompts have in common is computed; a server has it in its cache
+    for (item, _, ids), scores in zip(asked, scored, strict=True):
         now = time.perf_counter()
         elapsed, started = 1000 * (now - started), now
         if scores is None:

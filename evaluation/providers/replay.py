@@ -35,11 +35,17 @@ def snapshot(answers: Iterable[Answer]) -> dict[str, Any]:
         "first": days[0] if days else None,
         "last": days[-1] if days else None,
         "undated": len(listed) - len(days),
-        "models": sorted({a.model for a in listed if a.model is not None}),
+        "models": sorted({_name(a.model) for a in listed if a.model is not None}),
         "parameters": _distinct(a.parameters for a in listed),
         "prices": _distinct(a.prices for a in listed),
         "without_token_counts": sum(a.text is not None and a.usage is None for a in listed),
     }
+
+
+def _name(model: str) -> str:
+    """A model's id as a page may show it: of one that a server names by its folder the last part; `@main` says nothing."""
+    whole = model.removesuffix("@main")
+    return whole.rsplit("/", 1)[-1] if whole.startswith("/") else whole
 
 
 def _distinct(found: Iterable[dict[str, Any] | None]) -> list[dict[str, Any]]:

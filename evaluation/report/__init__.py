@@ -16,7 +16,7 @@ from evaluation.decision import Decision, headline, headlines
 from evaluation.regressions import Ledger
 from evaluation.report import memo
 from evaluation.report.charts import bars, calibration, intervals, staircase, standalone, tornado
-from evaluation.report.formats import markdown, milliseconds, number, straight, usd
+from evaluation.report.formats import markdown, milliseconds, monthly, number, straight, usd
 from evaluation.routing import confidence
 from evaluation.summary import View
 
@@ -56,7 +56,7 @@ def render(
 ) -> dict[str, str]:
     """File name → page. The arguments are what evaluation and decision stored; facts: masked, hashes, base, mlflow, …"""
     environment = environment_of_pages()
-    environment.filters |= {"num": number, "ms": milliseconds, "usd": usd, "md": markdown}
+    environment.filters |= {"num": number, "ms": milliseconds, "usd": usd, "month": monthly, "md": markdown}
     tasks = _tasks(view, decided)
     ledgers = regressions.of_decision(view, decided)
     shown = {
@@ -80,7 +80,10 @@ def render(
         ),
         "break_even": memo.break_even(decided, economics),
         "hybrids": memo.hybrids(decided, economics),
-        "leaves": memo.leaves(routing),
+        "leaves": memo.leaves(routing, economics["advice"]),
+        "prices": memo.prices(economics),
+        "kept_rows": sum(i.sensitivity == "local_only" for i in view.items),
+        "labelled": {i.task for i in view.items if i.choices},
         "turning_points": memo.turning_points(decided, economics),
         "comparison": memo.comparison,
         **_charts(tasks, decided, economics, quality, speed, view, facts),
@@ -137,7 +140,7 @@ def _charts(
         },
         "length_charts": {t: chart for t in tasks if (chart := _lengths(view, t, arms, facts))},
         "staircases": {
-            t: _staircase(found, economics["monthly_requests"], decided.gates.baseline)
+            t: _staircase(found, economics["monthly_requests"], _arm(decided.gates.baseline, facts))
             for t, found in economics["tasks"].items()
         },
         "tornados": {t: _tornado(found) for t, found in economics["tasks"].items()},
@@ -187,7 +190,7 @@ def _staircase(found: dict[str, Any], now: int, baseline: str) -> Markup:
 
 def _tornado(found: dict[str, Any]) -> Markup:
     rows = [(b["assumption"], float(b["saving_usd_low"]), float(b["saving_usd_high"])) for b in found["tornado"]]
-    return tornado(rows, "What half or half more of an assumption does to the monthly saving")
+    return tornado(rows, "What 50 % less or more of an assumption does to the monthly saving")
 
 
 def _calibrations(view: View, task: str, facts: dict[str, Any]) -> dict[str, Markup]:
@@ -204,7 +207,7 @@ def _calibrations(view: View, task: str, facts: dict[str, Any]) -> dict[str, Mar
             bins.setdefault(min(int(p * 10), 9), []).append((p, right))
         if bins:
             means = [(fmean(p for p, _ in b), fmean(r for _, r in b), len(b)) for _, b in sorted(bins.items())]
-            charts[_arm(arm, facts)] = calibration(means, f"Calibration of {arm}, {task}")
+            charts[_arm(arm, facts)] = calibration(means, f"Calibration of {_arm(arm, facts)}, {task}")
     return charts
 
 

@@ -31,6 +31,16 @@ def milliseconds(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
+def two_digits(value: int) -> int:
+    """Rounded to its first two digits: a volume that rests on guessed prices and capacities is no more precise."""
+    return round(value, 2 - len(str(abs(value))))
+
+
+def monthly(value: Any) -> str:
+    """A month's bill in USD."""
+    return "not known" if value is None else f"{float(value):,.2f}"
+
+
 def usd(value: Any) -> str:
     return (
         "not known" if value is None else f"{float(value):,.3f}" if abs(float(value)) < 10 else f"{float(value):,.2f}"

@@ -8,10 +8,11 @@ from typing import Any
 
 from evaluation.break_even import in_words
 from evaluation.decision import Decision, SliceDecision, bounds, named
-from evaluation.report.formats import milliseconds, number, usd
+from evaluation.report.formats import milliseconds, monthly, number, two_digits
 
 Rows = Sequence[Mapping[str, Any]]
 SHOWN = 8  # names in a sentence
+FEWEST_P99 = 100  # answers; of fewer the 99th percentile is the slowest one
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,11 @@ def figures(decided: Decision, *, quality: Rows, speed: Rows, load: Rows, econom
     found = [_quality(s, quality, arms) for s in decided.slices if s.must_pass]
     for task in gated_tasks(decided):
         mine, theirs = ({r["arm"]: r for r in speed if r["task"] == task}.get(arm, {}) for arm in arms)
+        is_long = min(r.get("answers", 0) for r in (mine, theirs)) >= FEWEST_P99
+        second = "p99_ms" if is_long else None
         found.append(
-            Figure(f"latency p95 (p99), {task}", _latency(mine, "p95_ms", "p99_ms"), _latency(theirs, "p95_ms", "p99_ms"),
-                   "of single answers")
+            Figure(f"latency p95{' (p99)' * is_long}, {task}", _latency(mine, "p95_ms", second), _latency(theirs, "p95_ms", second),
+                   _timed(mine, theirs))
         )  # fmt: skip
         if any(r.get("first_token_p95_ms") is not None for r in (mine, theirs)):
             found.append(
@@ -54,12 +57,16 @@ def gated_tasks(decided: Decision) -> list[str]:
 def break_even(decided: Decision, economics: Mapping[str, Any]) -> dict[str, str]:
     """Task → the volumes at which self-hosting costs no more, in words."""
     found = {t: economics["tasks"][t] for t in gated_tasks(decided) if t in economics["tasks"]}
-    return {
-        t: in_words(f["break_even"], f["searched_to"])
-        if f["break_even"] is not None
-        else f"Not known: a price or a capacity is missing ({f['basis']})."
-        for t, f in found.items()
-    }
+    return {t: _break_even(decided, f) for t, f in found.items()}
+
+
+def _break_even(decided: Decision, found: Mapping[str, Any]) -> str:
+    if found["same_hardware"]:
+        return f"None: {named(decided.gates.baseline)} would run on the same hardware."
+    if found["break_even"] is None:
+        missing = "its price" if found["self_hosted"] is not None else f"a capacity ({found['basis']})"
+        return f"Not known: {missing} is missing."
+    return in_words(found["break_even"], found["searched_to"])
 
 
 def hybrids(decided: Decision, economics: Mapping[str, Any]) -> dict[str, str]:
@@ -70,8 +77,13 @@ def hybrids(decided: Decision, economics: Mapping[str, Any]) -> dict[str, str]:
         if f is not None and f["hybrid"] is not None:
             told[task] = (
                 f"{f['hybrid']['local_share']:.0%} of the requests on own hardware (what may move, and what must not leave), the"
-                f" rest at {theirs}: {usd(f['hybrid']['usd'])} USD a month; all at {theirs} {usd(f['api_usd'])}, all on own"
-                f" hardware {usd(f['self_hosted']['usd'])}."
+                f" rest at {theirs}: {monthly(f['hybrid']['usd'])} USD a month; all at {theirs} {monthly(f['api_usd'])}, all on own"
+                f" hardware {monthly(f['self_hosted']['usd'])}"
+                + (
+                    f", with {monthly(f['asked_again_usd'])} for what is asked again at {theirs}."
+                    if f["asked_again_usd"]
+                    else "."
+                )
             )
     return told
 
@@ -86,11 +98,26 @@ def comparison(s: SliceDecision) -> list[str]:
     return [f"{t.difference:+.3f}", bounds(t.difference_low, t.difference_high), f"allowed {-t.margin:g}"]
 
 
-def leaves(routing: Mapping[str, Any]) -> str:
-    """What would leave the house under the routing policy, in one sentence."""
+def prices(economics: Mapping[str, Any]) -> str:
+    """Whose prices of which day the bills rest on."""
+    p, h = economics["prices"], economics["hardware"]
+    told = f"hardware {h['name']} at {h['usd_per_hour']} USD an hour ({h['source']}, {h['date']})"
+    if not p or p["provider"] is None:
+        return f"Prices: {told}; no API price."
+    whose = p["provider"] + (f"/{p['model']}" if p["model"] else "") + (f" ({p['rates']})" if "rates" in p else "")
+    when = f", last verified {p['verified']}" if p.get("verified") else f", looked up {p['as_of']}"
+    return f"Prices: {whose}, {p['source']}{when}; {told}."
+
+
+def leaves(routing: Mapping[str, Any], advice: str = "") -> str:
+    """What would leave the house under the routing policy, in one sentence. advice: what money says against following it."""
     api = routing["default"]["target"]
     if api not in routing["sensitive"]["never"]:
         return "In production, by routing.yaml, nothing goes to an API."
+    if advice and any(r["target"] == "self_host" for r in routing["slices"].values()):
+        theirs = "the API" if api == "api" else api
+        kept = f"Staying on {theirs}, as recommended, sends it every request but those of rows marked local_only. "
+        return kept + leaves(routing).replace("In production, by", "Against that advice, by")
     slices = routing["slices"]
     away = [s for s, r in slices.items() if r["target"] == api]
     # of slices within a task those are named that go another way than the task
@@ -112,6 +139,17 @@ def _listed(names: Sequence[str]) -> str:
 def turning_points(decided: Decision, economics: Mapping[str, Any]) -> list[str]:
     """What would change the verdict, and which assumption about money would change who is cheaper."""
     required = [s for s in decided.slices if s.must_pass]
+    theirs = named(decided.gates.baseline)
+    money = [
+        f"Money, {d['task']}: own hardware would be cheaper "
+        + " or ".join(
+            ([f"at {d['times']:,.1f} times the price of {theirs}"] if d["times"] else [])
+            + ([f"from about {two_digits(d['cheaper_from']):,} requests a month on"] if d["cheaper_from"] else [])
+        )
+        + "."
+        for d in economics["dearer"]
+        if economics["advice"] and (d["times"] or d["cheaper_from"])
+    ]
     if decided.verdict == "self_host":
         found = _slack(required, decided.gates.ratio)
     elif decided.verdict == "untuned":
@@ -122,11 +160,14 @@ def turning_points(decided: Decision, economics: Mapping[str, Any]) -> list[str]
         found = ["A candidate that passes the gate which refused this one; its quality would do."]
     else:
         found = [told for s in required if (told := _missing(s, decided.gates.ratio)) is not None]
+        missing = set(decided.gates.must_pass) - {s.slice for s in required}
+        found += [f"{s}: test items; the test set has none." for s in sorted(missing)]
+        found = found or [f"{decided.sentence}"]  # every slice passed, and something beside them keeps it open
     for task in gated_tasks(decided):
         flips = [b["assumption"] for b in economics["tasks"].get(task, {}).get("tornado", ()) if b["flips"]]
         if flips:
-            found.append(f"Money, {task}: half or half more of {' or of '.join(flips)} changes which is cheaper.")
-    return found
+            found.append(f"Money, {task}: 50 % less or more of {' or of '.join(flips)} changes which is cheaper.")
+    return [*money, *found]
 
 
 def _quality(s: SliceDecision, quality: Rows, arms: tuple[str, str]) -> Figure:
@@ -153,7 +194,14 @@ def _against(s: SliceDecision) -> str:
 
 
 def _ends(low: float | None, high: float | None) -> str:
-    return f" ({number(low)} to {number(high)})" if low is not None and high is not None else ""
+    return f" ({bounds(low, high)})"
+
+
+def _timed(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """How the answers were asked whose times stand here."""
+    together = {r["arm"]: r["at_once"] for r in (mine, theirs) if r.get("at_once", 1) > 1}
+    told = (f"{arm}: of up to {n} answers written together" for arm, n in together.items())
+    return "; ".join(told) or "of single answers"
 
 
 def _latency(row: Mapping[str, Any], first: str, second: str | None = None) -> str:
@@ -178,11 +226,13 @@ def _under_load(task: str, load: Rows, arms: tuple[str, str]) -> list[Figure]:
 
 def _cost(task: str, arms: tuple[str, str], economics: Mapping[str, Any]) -> Figure:
     month = {r["arm"]: r["usd_per_month"] for r in economics["rows"] if r["task"] == task}
-    mine, theirs = (f"{usd(month[a])} USD" if month.get(a) is not None else "not known" for a in arms)
+    mine, theirs = (f"{monthly(month[a])} USD" if month.get(a) is not None else "not known" for a in arms)
     saving = economics["tasks"].get(task, {}).get("saving_usd")
-    reading = f"at {economics['monthly_requests']:,} requests"
+    reading = f"at {economics['monthly_requests']:,} requests of this task"
+    reading += "" if economics["is_traffic_declared"] else " (the default: the recipe declares no traffic)"
     if saving is not None:
-        reading += f": {usd(abs(saving))} USD {'less' if saving >= 0 else 'more'} than {named(arms[1])}"
+        reading += f": {monthly(abs(saving))} USD {'less' if saving >= 0 else 'more'} than {named(arms[1])}"
+    reading += "" if economics["counts_work"] else "; nobody's work is counted"
     return Figure(f"cost a month, {task}", mine, theirs, reading)
 
 

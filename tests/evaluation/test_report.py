@@ -29,7 +29,7 @@ TASK = {
     "tornado": [{"assumption": HOSTILE, "saving_usd_low": "-50", "saving_usd_high": "120", "flips": True}],
     "basis": "capacity from the recipe", "saving_usd": Decimal("-25.5"),
     "chance": {"p_self_hosting_cheaper": 0.7, "draws": 2000}, "api_usd": Decimal(100), "self_hosted": {"usd": Decimal("125.5")},
-    "hybrid": {"local_share": 0.25, "usd": Decimal("190.25")},
+    "same_hardware": False, "asked_again_usd": None, "hybrid": {"local_share": 0.25, "usd": Decimal("190.25")},
 }  # fmt: skip
 ARMS = ("tuned", "api")
 MLFLOW = {"address": None, "experiment_id": "7", "parent_run_id": "1" * 32, "arms": {"tuned": "2" * 32, "api": None}}
@@ -80,11 +80,13 @@ def pages(
         "notes": [text], "warnings": [text], "dearer": [], "advice": "",
         "prices": {"provider": "p", "model": text, "source": "s", "as_of": "2026-01-01"},
         "hardware": {"name": text, "usd_per_hour": "1", "source": "s", "date": "2026-01-01"}, "monthly_requests": 1000, "tasks": {"triage": TASK},
+        "stand_in_prices": {"provider": "p", "model": text}, "is_traffic_declared": True, "counts_work": False,
     }  # fmt: skip
     facts = {
         "masked": {"email": 3}, "counts": {"read": {"in": {"tickets": 1}, "out": {}, "dropped": {text: 1}}}, "method": "lora", "lora": {"r": 8},
         "base": {"name": text, "revision": "0" * 40}, "hashes": {"dataset": "0" * 64}, "mlflow": MLFLOW, "mlflow_elsewhere": text, "engine": text,
-        "stand_in": True, "load": [LOAD], **more,
+        "stand_in": True, "load": [LOAD], "decided_on": "2026-11-30", "test_items": 40, "test_from": "2026-10-01",
+        "gates_as_scored": True, **more,
     }  # fmt: skip
     return render(
         name=text, decided=decided, economics=economics, view=view, facts=facts, routing=policy(decided, {}, model="m"),
@@ -168,12 +170,12 @@ def test_the_memo_says_every_figure_before_anything_else(name: str) -> None:
     under = {**LOAD["rates"][0], "latency_ms": MEASURED}
     page = pages("plain words", load=[{**LOAD, "rates": [under, LOAD["rates"][1]]}])[name]
     memo = re.sub(r"<[^>]*>|\\\\", " ", page[: page.index("Verdict per slice")])
-    order = ("label_accuracy, task=triage", "0.900 (0.803 to 0.997)", "0.600", "ratio 1.500", "p95 (p99), triage", "42 (44) ms",
+    order = ("label_accuracy, task=triage", "0.900 (0.803 to 0.997)", "0.600", "ratio 1.500", "p95, triage", "42 ms", "of single answers",
              "first token p95, triage", "under load, triage", "812 ms at 2.50/s", "cost a month", "125.50 USD", "100.00 USD",
              "25.50 USD more than the API", "from 334 to 499 and from 667 on",
              "hybrid, triage", "25% of the requests on own hardware", "190.25 USD a month; all at the API 100.00",
              "What leaves the house", "1 rows, 2 bytes",
-             "What would change the verdict", "closest must-pass slice is task=triage", "half or half more of")  # fmt: skip
+             "What would change the verdict", "closest must-pass slice is task=triage", "50 % less or more of")  # fmt: skip
     at = 0
     for words in order:
         found = memo.replace("\\", "").lower().find(words.lower(), at)
@@ -252,7 +254,7 @@ def test_a_chart_is_an_image_of_its_own_whatever_the_texts_are() -> None:
 
 
 def test_what_would_change_the_verdict_depends_on_the_verdict() -> None:
-    money: dict[str, Any] = {"tasks": {}}
+    money: dict[str, Any] = {"tasks": {}, "dearer": [], "advice": ""}
     weak = decided_with({"tuned": 0.5, "api": 0.9})
     assert memo.turning_points(weak, money) == [
         "task=triage: a candidate shown to reach label_accuracy 0.810; this one has 0.500."

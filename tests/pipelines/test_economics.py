@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from evaluation import routing
 from evaluation.decision import Decision, Gates, SliceDecision, Verdict, headline
 from evaluation.results import Answer, Item
 from evaluation.summary import View, speed_table
@@ -42,6 +43,7 @@ def recipe_with(folder: Path, hardware: str = HARDWARE, more: str = "", **change
     """changed: a key of RECIPE → the text that takes the place of its line's value."""
     path = folder / "desk.yaml"
     text = RECIPE.format(model=folder).replace(HARDWARE, f"{hardware}\n{more}".rstrip())
+    text = text.replace("api: {label_mode: systemone,", "api: {base_url: 'https://models.example/v1', model: m,")
     for key, value in changed.items():
         text, n = re.subn(rf"(?m)^( *{key}:) .*$", lambda m, value=value: f"{m[1]} {value}", text)
         assert n == 1, key
@@ -83,7 +85,8 @@ PROVEN = verdicts(task="self_host", de="self_host", en="self_host")
 def judged(recipe: Any, view: View | None = None, decided: Decision = PROVEN, **more: Any) -> dict[str, Any]:
     view = view or answered()
     given: dict[str, Any] = {
-        "facts": {"prices": LISTED, "stand_in": False},
+        "policy": routing.policy(decided, {}, model="m"),
+        "listed": {recipe.decision.baseline: LISTED},
         "measured": {},
         "build_usd": D(0),
         "today": TODAY,
@@ -101,14 +104,26 @@ def test_the_bill_of_a_desk_by_hand(tmp_path: Path) -> None:
     assert (triage["api_usd"], triage["self_hosted"]["usd"], triage["self_hosted"]["replicas"]) == (D(27), D(146), 2)
     assert triage["break_even"] == [{"low": 540_741, "high": triage["searched_to"], "open": True}]
     assert found["dearer"] == [
-        {"task": "triage", "arm": "tuned", "usd": D(146), "api_usd": D(27), "cheaper_from": 540_741}
+        {
+            "task": "triage",
+            "arm": "tuned",
+            "usd": D(146),
+            "api_usd": D(27),
+            "requests": 100_000,
+            "cheaper_from": 540_741,
+            "times": 5.5,
+            "in_part": False,
+        }
     ]
     (note,) = found["notes"]
-    assert "the API costs 27.00 USD, self-hosting 146.00 USD on 2 replica(s): the API is cheaper" in note
+    assert (
+        "the API costs 27.00 USD, self-hosting 146.00 USD on 2 replica(s), one of them a spare: the API is cheaper"
+        in note
+    )
     assert "no more from 540,741 on requests a month (searched up to 2,162,9" in note
     assert "Nobody's working time is counted" in note
     assert "even over the week" in note
-    assert "Over the intervals of capacity self-hosting is cheaper with probability 0.00; fixed" in note
+    assert "Over the intervals of capacity self-hosting is cheaper in 0% of 2,000 draws; fixed" in note
     assert "fixed at the values given: hardware price, traffic, API output tokens or their price, API input" in note
     rows = {r["arm"]: r for r in found["rows"]}
     assert rows["api"]["usd_per_1k"] == D("0.27")
@@ -121,7 +136,7 @@ def test_the_bill_of_a_desk_by_hand(tmp_path: Path) -> None:
     prices = (PAID if n % 2 else 2 * PAID for n in itertools.count())
     dearer = [replace(a, usd=next(prices)) if a.arm == "api" else a for a in answered().answers.values()]
     note = judged(recipe_with(tmp_path), View.of(answered().items, dearer, []))["notes"][0]
-    assert "Over the intervals of capacity and API price self-hosting is cheaper with probability 0.00; fixed" in note
+    assert "Over the intervals of capacity and API price self-hosting is cheaper in 0% of 2,000 draws; fixed" in note
     assert "fixed at the values given: hardware price, traffic." in note
     assert {b["assumption"] for b in triage["tornado"]} >= {
         "traffic",
@@ -163,7 +178,7 @@ def test_declared_cache_batch_and_own_prices_price_the_requests_anew(tmp_path: P
     for shares, usd in (("cached_share: 0.8", 21), ("batch_share: 1", D("13.5")), ("batch_share: 0.5", D("20.25"))):
         found = judged(recipe_with(tmp_path, more=f"  traffic: {{{shares}}}"))
         assert found["tasks"]["triage"]["api_usd"] == usd  # the published 0.21 and 0.135 a thousand
-    found = judged(recipe_with(tmp_path, api=f"{{price: {OWN}}}"), facts={"prices": None, "stand_in": False})
+    found = judged(recipe_with(tmp_path, api=f"{{price: {OWN}}}"), listed={})
     assert found["tasks"]["triage"]["api_usd"] == 200  # 1,000 · 1 + 200 · 5 a million
     assert found["prices"]["source"] == "contract"
     assert found["warnings"] == []
@@ -185,6 +200,7 @@ def test_the_load_test_s_capacity_is_read_with_its_service_level(tmp_path: Path)
         **row,
         "task": "draft_reply",
         "requests_per_second": None,
+        "keeps_level": False,
         "reason": "even at 0.01 a second the level is missed",
     }
     (tmp_path / "capacity.json").write_text(json.dumps([row, lost]))
@@ -200,7 +216,7 @@ def test_the_load_test_s_capacity_is_read_with_its_service_level(tmp_path: Path)
 
 
 def test_what_is_not_known_is_not_nothing(tmp_path: Path) -> None:
-    unpriced = judged(recipe_with(tmp_path), answered(usd=None), facts={"prices": None, "stand_in": False})
+    unpriced = judged(recipe_with(tmp_path), answered(usd=None), listed={})
     assert unpriced["tasks"]["triage"]["break_even"] is None
     assert "cannot be compared; the baseline has no price" in unpriced["notes"][0]
     rows = {r["arm"]: r for r in unpriced["rows"]}
@@ -242,10 +258,22 @@ def test_an_untuned_arm_that_is_enough_has_its_own_bill_beside_the_api_s(tmp_pat
     slow = HARDWARE.replace("0.1,", "0.1, requests_per_second: 0.01,")
     grows, never = (judged(recipe_with(tmp_path, h), view, enough, build_usd=D(6000)) for h in (HARDWARE, slow))
     (bill,) = grows["dearer"]
-    assert bill == {"task": "triage", "arm": "few_shot", "usd": D(146), "api_usd": D(27), "cheaper_from": 540_741}
+    assert bill == {
+        "task": "triage",
+        "arm": "few_shot",
+        "usd": D(146),
+        "api_usd": D(27),
+        "requests": 100_000,
+        "cheaper_from": 540_741,
+        "times": 5.5,
+        "in_part": False,
+    }
     told = decide._advice(enough, grows["dearer"])
+    assert told.startswith(
+        "Quality allows it, money does not: at 100,000 requests a month the API is cheaper for triage"
+    )
     assert "cheaper for triage (few_shot 146.00 USD a month, the API 27.00)" in told
-    assert told.endswith("or the traffic grows to 540,741 requests a month (triage).")
+    assert told.endswith("or the requests a month grow to about 540,000 (triage).")
     # at a hundredth of a request a second own hardware costs more than the API at any volume
     assert decide._advice(enough, never["dearer"]).endswith("unless the data must stay in the house.")
     assert decide._advice(replace(PROVEN, verdict="api"), grows["dearer"]) == ""
@@ -317,12 +345,84 @@ def test_hybrid_moves_what_is_proven_or_must_stay(
     assert found["usd"] == local + D(27) * (1 - D(str(share)))
 
 
+def test_a_part_that_moves_is_billed_with_the_rest_s_api_bill(tmp_path: Path) -> None:
+    """By hand: at 600,000 requests the API costs 162; all on two laptops 146, three quarters of it 146 + 40.50."""
+    busy = "  monthly_requests: 600000"
+    whole, part, nothing = (
+        judged(recipe_with(tmp_path, more=busy), decided=verdicts(task="self_host", de=de, en=en))
+        for de, en in (("self_host", "self_host"), ("api", "self_host"), ("undecided", "undecided"))
+    )
+    assert whole["dearer"] == []
+    assert part["dearer"] == [
+        {
+            "task": "triage",
+            "arm": "tuned",
+            "usd": D("186.5"),
+            "api_usd": D(162),
+            "requests": 600_000,
+            "cheaper_from": None,
+            "times": None,
+            "in_part": True,
+        }
+    ]
+    told = decide._advice(verdicts(task="self_host", de="api", en="self_host"), part["dearer"])
+    assert "triage (tuned for what routing.yaml moves, with the rest 186.50 USD a month, the API 162.00)" in told
+    assert "routing.yaml moves none of it" in nothing["notes"][1]
+
+
+def test_what_falls_below_the_confidence_threshold_is_paid_twice(tmp_path: Path) -> None:
+    """By hand: own hardware 146, and 45 % of 600,000 requests again at the API, 72.90; the API alone costs 162."""
+    limit = routing.Threshold(0.8, 0.55, 0.05, 0.1, 0.05, 40)
+    limits = {s.slice: limit for s in PROVEN.slices}
+    policy = routing.policy(PROVEN, limits, model="m")
+    recipe = recipe_with(tmp_path, more="  monthly_requests: 600000")
+    found = judged(recipe, policy=policy)
+    assert found["tasks"]["triage"]["self_hosted"]["usd"] == D("218.9")
+    assert [b["usd"] for b in found["dearer"]] == [D("218.9")]
+    own = recipe_with(tmp_path, more="  monthly_requests: 600000\n  upkeep: {fallback_share: 0.1}")
+    assert judged(own, policy=policy)["tasks"]["triage"]["self_hosted"]["usd"] == D("162.2"), (
+        "the recipe's own goes first"
+    )
+
+
+def test_a_fee_that_every_task_alone_would_save_is_saved_once(tmp_path: Path) -> None:
+    """By hand: 100,000 requests each at 0.00027 and a fee of 130; alone 157 against 146, together 184 against 219 on three."""
+    view = answered()
+    longer = [replace(i, id=f"r{i.id}", task="draft_reply", choices=()) for i in view.items]
+    more = [replace(a, item=f"r{a.item}") for a in view.answers.values()]
+    both = View.of([*view.items, *longer], [*view.answers.values(), *more], [])
+    slow = HARDWARE.replace("0.1,", "0.1, requests_per_second: 0.06,")
+    fee = "  upkeep: {api_fixed_usd_per_month: 130}"
+    found = judged(recipe_with(tmp_path, slow, fee, must_pass="[task=triage, task=draft_reply]"), both)
+    assert [found["tasks"][t]["saving_usd"] for t in ("triage", "draft_reply")] == [D(11), D(11)]
+    assert found["dearer"] == [
+        {"task": "draft_reply and triage together", "arm": "tuned", "usd": D(219), "api_usd": D(184), "requests": 200_000,
+         "cheaper_from": None, "times": None, "in_part": False}
+    ]  # fmt: skip
+
+
+def test_a_changed_or_removed_price_is_today_s_for_answers_that_are_stored(tmp_path: Path) -> None:
+    view = answered()
+    usage = {"prompt_tokens": 1000, "completion_tokens": 200}
+    old = {**LISTED, "provider": "your prices", "model": None, "rates": "9 and 9 USD a million tokens"}
+    stored = View.of(
+        view.items, [replace(a, usage=usage, prices=old) if a.arm == "api" else a for a in view.answers.values()], []
+    )
+    own, none = (recipe_with(tmp_path, api=f"{{{price}concurrency: 2}}") for price in (f"price: {OWN}, ", ""))
+    dear, _ = economics.priced_now(own, stored)
+    assert {a.usd for a in dear.answers.values() if a.arm == "api"} == {D("0.002")}
+    unpriced, listed = economics.priced_now(none, stored)
+    assert {a.usd for a in unpriced.answers.values() if a.arm == "api"} == {None}
+    assert "no price is known" in judged(none, unpriced, listed=listed)["rows"][0]["basis"]
+
+
 def test_old_prices_are_warned_about_and_announced_ones_told(tmp_path: Path) -> None:
     late = judged(recipe_with(tmp_path), today=date(2027, 3, 1))["warnings"]
     assert any("hardware laptop" in w and "120 days ago" in w for w in late)
     assert any("openai/gpt-4o-mini" in w and "verified on 2026-10-14, 138 days ago" in w for w in late)
     gemini = {**LISTED, "provider": "google", "model": "gemini-3.8-flash"}
-    found = judged(recipe_with(tmp_path), facts={"prices": gemini, "stand_in": False})
+    google = "{price_as: {provider: google, model: gemini-3.8-flash}}"
+    found = judged(recipe_with(tmp_path, api=google), listed={"api": gemini})
     assert any("announces 1.5000 in and 7.5000 out a million tokens from 2027-01-01 on" in w for w in found["warnings"])
     assert judged(recipe_with(tmp_path, more="  max_price_age_days: 10"))["warnings"][0].startswith("hardware laptop")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +12,11 @@ from typing import Any
 import pytest
 
 from data_prep.records import UserError
-from pipelines import cli, promote, recipe_file, stages, tracking
+from pipelines import artifacts, cli, decide, promote, recipe_file, stages, tracking
 from pipelines.recipe import Recipe
 from pipelines.serving import golden
-from tests.conftest import Workspace
+from tests.conftest import Workspace, help_desk, make_workspace, write_export
+from tests.evaluation.queue_server import QueueServer, serving
 from tests.serving.replica_server import replica
 
 
@@ -34,6 +37,149 @@ def done(copied: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 def remember(recipe: Recipe, name: str, *, target: str = "directory", alias: str = "desk-triage") -> None:
     record = promote._record("promoted", recipe, alias, f"{alias}@{name}", target, [], "self_host", None)
     promote._remember(recipe, {**record, "registry_version": name})
+
+
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, mlflow_db: Path) -> Workspace:
+    """A finished run that passes: 20 distinct test tickets, and a gate that is passed by all but a much worse model."""
+    rng = random.Random(5)
+    export = help_desk()
+    for row in (*export["tickets"], *export["comments"]):
+        words = " ".join("".join(rng.choices("abcdefghijklmnop", k=7)) for _ in range(25))
+        key = "description" if "description" in row else "plain_body"
+        row[key] = f"{row[key].split('.')[0]}. {words}"
+    made = make_workspace(tmp_path_factory.mktemp("decided"), tiny_model, mlflow_db)
+    write_export(made.folder / "export", export)
+    made.edit("arms: [base, few_shot, tuned, api]", "arms: [base, tuned, api]")
+    made.edit("baseline: api", "baseline: base")
+    made.edit("min_items: 10", "min_items: 10\n  margins: {triage: 0.9}")
+    done = made.freehold("run", "desk.yaml", "--json")
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (0, "self_host"), done.stderr[-3000:] + done.stdout
+    return made
+
+
+@pytest.fixture
+def passing(decided: Workspace, tmp_path: Path) -> Workspace:
+    folder = tmp_path / "passing"
+    shutil.copytree(decided.folder, folder, symlinks=True)
+    return Workspace(folder, folder / "desk.yaml")
+
+
+def beside_the_api(passing: Workspace, hardware: str = "") -> None:
+    """The stand-in as baseline, without the base arm, which is the same model."""
+    passing.edit("baseline: base", "baseline: api")
+    passing.edit("arms: [base, tuned, api]", "arms: [tuned, api]")
+    passing.edit("usd_per_hour: 0.1", f"usd_per_hour: 0.1{hardware}")
+
+
+# ---- what the verdict allows
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"), [("self_host", 0), ("undecided", 3), ("untuned", 4), ("fix_data", 4), ("api", 4)]
+)
+def test_every_verdict_has_its_exit_code(verdict: str, code: int) -> None:
+    assert cli._exit_code({"verdict": "self_host", "recommended": verdict}) == code
+
+
+def test_a_passing_verdict_is_promoted_without_a_reason(passing: Workspace) -> None:
+    done = passing.freehold("run", "desk.yaml", "--promote", "--json")
+    assert done.returncode == 0, done.stderr[-2000:] + done.stdout[:500]
+    found = json.loads(done.stdout)
+    assert (found["verdict"], found["recommended"], found["headline"]) == ("self_host", "self_host", "Replace base")
+    assert (found["promotion"]["verdict"], found["promotion"]["override"]) == ("self_host", None)
+    assert (passing.folder / "served" / "desk-triage").is_symlink()
+    assert done.stderr.count("unchanged, kept") == 4
+    again = passing.freehold("promote", "desk.yaml", "--override", "not needed", "--json")
+    assert json.loads(again.stdout)["override"] is None, "nothing was overridden"
+
+
+def test_an_undecided_verdict_is_not_promoted_by_run_and_changed_gates_are_told(passing: Workspace) -> None:
+    page = passing.run_folder / "decision" / "report.html"
+    assert "this was declared before scoring" in page.read_text()
+    passing.edit("min_items: 10", "min_items: 500")
+    passing.edit("golden_prompts: 2", "golden_prompts: 1")  # evaluates again, with the answers that are there
+    done = passing.freehold("run", "desk.yaml", "--promote", "--json")
+    assert done.returncode == 3, done.stderr[-2000:]
+    assert not (passing.folder / "served").exists()
+    assert "gates were changed after the answers were scored" in json.loads(done.stdout)["sentence"]
+    assert "Gates were changed after these answers were scored" in page.read_text()
+    assert "this was declared before scoring" not in page.read_text()
+
+
+def test_gates_beside_quality_keep_a_passing_model_from_being_served(passing: Workspace) -> None:
+    passing.edit("min_items: 10", "min_items: 10\n  leak_gates_required: true")
+    done = passing.freehold("decide", "desk.yaml", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["verdict"]) == (3, "undecided"), done.stderr[-2000:]
+    assert found["sentence"].startswith("Undecided, whatever the quality: Extraction")
+    page = (passing.run_folder / "decision" / "report.html").read_text()
+    assert "Nothing that was measured comes near a bound" not in page
+    assert passing.freehold("promote", "desk.yaml").returncode == 3
+
+
+def test_a_server_that_misses_its_level_is_not_promoted_whatever_the_quality(passing: Workspace) -> None:
+    with serving(QueueServer(0.03)) as server:
+        level = (
+            f"{{servers: [{{arm: tuned, base_url: '{server.url}', model: m, machine: one}}], p95: {{latency_ms: 10}},"
+        )
+        load = f"  load: {level} tasks: [triage], seconds: 30, max_minutes: 1}}\n"
+        passing.edit("  golden_prompts: 2\n", f"  golden_prompts: 2\n{load}")
+        done = passing.freehold("run", "desk.yaml", "--promote", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["verdict"], found["kind"]) == (4, "api", "rejected by a gate"), done.stderr[-2000:]
+    assert "Service level of triage" in found["sentence"]
+    refused = passing.freehold("promote", "desk.yaml")
+    assert (refused.returncode, (passing.folder / "served").exists()) == (4, False)
+
+
+def test_where_money_says_stay_the_model_is_served_only_for_a_reason(passing: Workspace) -> None:
+    beside_the_api(passing)  # two laptops cost more than this API at the default traffic
+    done = passing.freehold("run", "desk.yaml", "--json")
+    found = json.loads(done.stdout)
+    assert (found["verdict"], found["recommended"], done.returncode) == ("self_host", "api", 4), done.stderr
+    assert found["sentence"].startswith("Rehearsal, the API is a stand-in: Every must-pass slice")
+    policy = (passing.run_folder / "decision" / "routing.yaml").read_text()
+    assert "# Quality alone is in these rules. Quality allows it, money does not" in policy
+    page = (passing.run_folder / "decision" / "report.html").read_text()
+    assert "Staying on the API, as recommended, sends it every request" in page
+    assert "No test row is marked local_only" in page
+    refused = passing.freehold("promote", "desk.yaml")
+    assert refused.returncode == 4
+    assert "Quality allows it, money does not" in refused.stderr
+    assert "--override" in refused.stderr
+    record = json.loads(passing.freehold("promote", "desk.yaml", "--override", "the data must stay", "--json").stdout)
+    assert (record["verdict"], record["override"]) == ("self_host", "the data must stay")
+
+
+def test_what_was_compared_with_a_stand_in_is_not_promoted_and_run_says_so_at_once(passing: Workspace) -> None:
+    beside_the_api(passing, ", requests_per_second: 1000")
+    passing.edit("min_items: 10", "min_items: 10\n  monthly_requests: 100000000")
+    early = passing.freehold("run", "desk.yaml", "--promote")
+    assert early.returncode == 4
+    assert "decision.baseline is a stand-in for the API" in early.stderr
+    assert "begins" not in early.stderr, "said before any work"
+    assert passing.freehold("run", "desk.yaml").returncode == 0
+    late = passing.freehold("promote", "desk.yaml")
+    assert (late.returncode, "is a stand-in for the API" in late.stderr) == (4, True)
+
+
+def test_a_decision_is_made_again_when_its_prices_have_grown_stale(passing: Workspace) -> None:
+    recipe = recipe_file.load(passing.recipe)
+    assert decide._warned(recipe, artifacts.need(passing.run_folder / "report", "evaluate")) == ""
+    passing.edit("date: 2026-11-01", "date: 2025-01-01")  # as if the page had been left lying for two years
+    stale = decide._warned(recipe_file.load(passing.recipe), artifacts.need(passing.run_folder / "report", "evaluate"))
+    assert "hardware laptop: the price was verified on 2025-01-01; more than 90" in stale
+    assert "days ago" not in stale, "which would be another text every day"
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "promote --override x"])
+def test_an_adapter_that_was_trained_otherwise_is_neither_asked_nor_served(copied: Workspace, verb: str) -> None:
+    copied.edit("rank: 4", "rank: 5")
+    done = copied.freehold(*verb.split()[:1], "desk.yaml", *verb.split()[1:])
+    assert done.returncode == 2
+    assert "was trained from something else than the recipe and its dataset are now: settings differs." in done.stderr
+    assert "Run `freehold train RECIPE` first." in done.stderr
 
 
 # ---- the way back

@@ -97,7 +97,7 @@ def test_json_is_one_object_on_stdout(copied: Workspace) -> None:
     done = copied.freehold("decide", "desk.yaml", "--json")
     parsed = json.loads(done.stdout)
     assert parsed["verdict"] in HEADLINES
-    assert done.returncode == {"self_host": 0, "undecided": 3}.get(parsed["verdict"], 4)
+    assert (parsed["stage"], parsed["folder"]) == ("decide", str(copied.run_folder / "decision"))
 
 
 def test_a_changed_gate_is_decided_again_from_stored_answers(copied: Workspace) -> None:
@@ -329,7 +329,7 @@ def test_two_commands_on_one_run_folder_do_not_meet(workspace: Workspace) -> Non
         ("prepare", "field: topic", "field: nothing", "no row is left to train on"),
         ("prepare", "path: export", "path: exports", "no such file or folder"),
         ("train", "max_length: 512", "max_length: 16", "none of"),
-        ("evaluate", "rank: 4", "rank: 5", "was|first"),
+        ("evaluate", "rank: 4", "rank: 5", "adapter: is not there yet. Run `freehold train RECIPE` first"),
     ],
 )
 def test_mistakes_that_only_the_data_shows_are_exit_two(

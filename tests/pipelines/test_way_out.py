@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from ruamel.yaml import YAML
 
 from data_prep.records import UserError
 from evaluation import judge
@@ -173,6 +174,23 @@ def test_a_budget_stops_offline_too_and_a_raised_one_or_another_price_list_asks_
     assert {t["prices"]["model"] for t in timings if t["arm"] == "api"} == {"gpt-4o"}
 
 
+@pytest.mark.parametrize("where", ["--budget-usd", "egress"])
+def test_a_budget_of_the_whole_run_stops_it_wherever_it_is_set(copied: Workspace, where: str) -> None:
+    with listening() as server:
+        with_api(
+            copied,
+            f"api: {{base_url: '{server.url}', model: m, concurrency: 2, price_as: {{provider: openai, model: gpt-4o-mini}}}}",
+        )
+        if where == "egress":
+            copied.edit("seed: 3", "seed: 3\negress: {budget_usd: 0.0005}")
+        flags = ["--budget-usd", "0.0005"] if where == "--budget-usd" else []
+        for verb in ("evaluate", "run"):  # the second finds what the first has spent
+            stopped = copied.freehold(verb, "desk.yaml", *flags, OPENAI_API_KEY="key")
+            assert stopped.returncode == 2, stopped.stderr[-2000:]
+            assert "the whole run: " in stopped.stderr
+            assert server.requests == 2  # the second begins at 0.00027 USD
+
+
 def test_a_price_that_no_list_has_is_told_before_anything_runs(copied: Workspace) -> None:
     before = copied.manifest("report")
     with_api(copied, "api: {label_mode: systemone, price_as: {provider: openai, model: gpt-99}, concurrency: 2}")
@@ -204,10 +222,14 @@ def test_two_apis_are_two_arms_and_a_contract_s_price_counts_as_it_is_today(copi
         )
         copied.edit("arms: [base, few_shot, tuned, api]", "arms: [base, tuned, api, open_model]")
         copied.edit("baseline: api", "baseline: open_model")
-        done = copied.freehold("run", "desk.yaml", "--budget-usd", "9", OPENAI_API_KEY="key")
+        key = "sk-desk-4711-xyz"
+        done = copied.freehold("run", "desk.yaml", "--budget-usd", "9", OPENAI_API_KEY=key)
         assert done.returncode in (0, 3, 4), done.stderr[-2000:]
         assert (first.requests, second.requests) == (items, items)
         assert b'"model":"n"' in second.received.replace(b": ", b":")
+        assert key.encode() in second.received, "it is sent, so this test can fail"
+        written = [p for p in copied.folder.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
+        assert (written, key in done.stdout + done.stderr) == ([], False)
         again = copied.freehold("run", "desk.yaml", "--replay", OPENAI_API_KEY="key")
         assert again.returncode == done.returncode, again.stderr[-2000:]
         assert (first.requests, second.requests) == (items, items)
@@ -219,6 +241,13 @@ def test_two_apis_are_two_arms_and_a_contract_s_price_counts_as_it_is_today(copi
     decision = json.loads((copied.run_folder / "decision" / "decision.json").read_text())
     assert decision["gates"]["baseline"] == "open_model"
     assert _per_1k(copied, "open_model") == {"4.5"}
+    policy = YAML(typ="safe").load(copied.run_folder / "decision" / "routing.yaml")
+    assert policy["sensitive"]["never"] == ["api", "open_model"]
+    assert policy["sensitive"]["unknown_sensitivity"] == "local_only"
+    assert policy["default"] == {"target": "open_model"}
+    moved = {s for s, rule in policy["slices"].items() if rule["target"] == "self_host"}
+    assert not moved or decision["verdict"] == "self_host"
+    assert {rule["target"] for rule in policy["slices"].values()} <= {"self_host", "open_model"}
     report = copied.manifest("report")
     copied.edit("input: 2.5, output: 10", "input: 5, output: 10")
     anew = copied.freehold("run", "desk.yaml", "--replay")
@@ -226,7 +255,11 @@ def test_two_apis_are_two_arms_and_a_contract_s_price_counts_as_it_is_today(copi
     assert copied.manifest("report") == report, "a price is no reason to evaluate again"
     assert _per_1k(copied, "open_model") == {"7"}
     page = (copied.run_folder / "decision" / "report.html").read_text()
-    assert "your prices (5 in, 10 out USD a million tokens, in a batch × 0.5), contract, as of 2026-11-01" in page
+    assert (
+        "your prices (5 in, 10 out USD a million tokens, in a batch × 0.5), contract, last verified 2026-11-01; "
+        in page
+    )
+    assert "hardware laptop at 0.1 USD an hour (guess, 2026-11-01)" in page
 
 
 def _per_1k(copied: Workspace, arm: str) -> set[str]:

@@ -101,7 +101,7 @@ def candidate(workspace: Workspace, adapter: Path | None = None, name: str | Non
     recipe = recipe_file.load(workspace.recipe)
     recipe = recipe.model_copy(update={"workdir": workspace.run_folder})
     made = promote._candidate(
-        recipe, promote._settings(recipe), artifacts.need(stages.folder(recipe, "train"), "train"), Guard()
+        recipe, promote.promotion_settings(recipe), artifacts.need(stages.folder(recipe, "train"), "train"), Guard()
     )
     return replace(made, **({"adapter": adapter} if adapter else {}), **({"name": name} if name else {}))
 
