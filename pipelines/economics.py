@@ -22,7 +22,7 @@ from evaluation.results import Answer
 from evaluation.sensitivity import Range
 from evaluation.statistics import clustered_mean
 from evaluation.summary import View
-from pipelines import egress, stages
+from pipelines import egress, report_folder, stages
 from pipelines.recipe import Api, Recipe
 
 SEARCHED_CROSSINGS, SEARCHED_TRAFFIC, SEARCHED_AT_LEAST = 4, 10, 10_000  # how far past the first crossing, and today
@@ -134,10 +134,25 @@ def build_cost(recipe: Recipe) -> tuple[float | None, Decimal | None]:
     # an earlier version wrote seconds only
     gpu_hours = speed["gpu_hours"] if "gpu_hours" in speed else seconds * recipe.training.world_size / 3600
     usd = Decimal(str(gpu_hours)) * recipe.decision.hardware.hourly_usd / recipe.decision.hardware.gpus
-    egress = stages.folder(recipe, "evaluate") / "egress.json"
-    if egress.exists():
-        usd += sum((Decimal(r["usd"]) for r in json.loads(egress.read_text()) if not r.get("stand_in")), Decimal(0))
-    return seconds, usd
+    return seconds, usd + _evaluation_usd(recipe)
+
+
+def _evaluation_usd(recipe: Recipe) -> Decimal:
+    """What the report's answers cost, lost attempts included, and what judge and load test have cost so far.
+
+    An arm's receipt would not do: it sums every evaluation that this run folder has seen.
+    """
+    report, arms = stages.folder(recipe, "evaluate"), recipe.evaluation.arms
+    if not (report / "egress.json").exists():
+        return Decimal(0)
+    receipts = json.loads((report / "egress.json").read_text())
+    others = [r for r in receipts if not r.get("stand_in") and r.get("purpose", "").split(" ")[0] not in arms]
+    usd = sum((Decimal(r["usd"]) for r in others), Decimal(0))
+    for answer in report_folder.read_answers(report):
+        api = recipe.evaluation.endpoint(answer.arm)
+        if api is not None and not api.is_stand_in:
+            usd += (answer.usd or Decimal(0)) + (answer.usd_presumed or Decimal(0))
+    return usd
 
 
 def measured_capacity(report: Path) -> dict[tuple[str, str], Capacity]:

@@ -317,6 +317,16 @@ def test_training_is_paid_by_the_gpu_hour(tmp_path: Path) -> None:
     assert economics.build_cost(recipe) == (3600, D("0.4"))  # eight hours at half of what a replica of two costs
     speed.write_text(json.dumps({"seconds": 3600, "tokens_per_second": 1}))
     assert economics.build_cost(recipe) == (3600, D("0.05"))  # of an earlier version
+    # two evaluations were paid for, of which the report holds the last; the judge's replies are not told apart
+    report = tmp_path / "run" / "report"
+    report.mkdir()
+    spent = [{"purpose": "api 0123456789ab", "usd": "8.00"}, {"purpose": "judge", "usd": "1.50"},
+             {"purpose": "few_shot 0123456789ab", "usd": "7", "stand_in": True}]  # fmt: skip
+    (report / "egress.json").write_text(json.dumps(spent))
+    answer = {"item": "i", "arm": "api", "text": "a"}
+    (report / "answers.jsonl").write_text(json.dumps(answer | {"usd": "3.75"}) + "\n")
+    (report / "timings.jsonl").write_text(json.dumps(answer | {"usd_presumed": "0.25"}) + "\n")
+    assert economics.build_cost(recipe) == (3600, D("5.55"))
 
 
 def test_no_traffic_costs_what_stands_there(tmp_path: Path) -> None:

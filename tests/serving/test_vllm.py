@@ -141,7 +141,12 @@ def test_two_replicas_prove_themselves_and_get_the_alias(fleet: dict[str, Any]) 
 
 
 def test_promoting_again_changes_nothing(fleet: dict[str, Any]) -> None:
-    assert promote(fleet["workspace"]).returncode == 0
+    path = fleet["workspace"].run_folder / "promotion" / "promotion.json"
+    before = (json.loads(path.read_text())["registry_version"], [models(url) for url in fleet["replicas"]])
+    done = promote(fleet["workspace"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    after = (json.loads(path.read_text())["registry_version"], [models(url) for url in fleet["replicas"]])
+    assert after == before
 
 
 def test_the_second_version_can_be_rolled_back(fleet: dict[str, Any]) -> None:
