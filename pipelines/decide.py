@@ -311,7 +311,11 @@ def _advice(decided: decision.Decision, dearer: list[dict[str, Any]]) -> str:
         f" month, {theirs} {d['api_usd']:,.2f})"
         for d in dearer
     )
-    later = [f"about {two_digits(d['cheaper_from']):,} ({d['task']})" for d in dearer if d["cheaper_from"] is not None]
+    later = [
+        f"about {two_digits(d['cheaper_from']):,} ({d['task']})"
+        for d in dearer
+        if d["cheaper_from"] and not d["in_part"]
+    ]
     grown = f" or the requests a month grow to {' and '.join(later)}" if later else ""
     return (
         f"Quality allows it, money does not: at {dearer[0]['requests']:,} requests a month {theirs} is cheaper for {', '.join(each)}."

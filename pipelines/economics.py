@@ -408,8 +408,8 @@ def _together(cases: dict[str, cost.Case], monthly: int, arm: str, baseline: str
 
 
 def _bills(found: dict[str, Any], monthly: int, in_part: bool) -> dict[str, Any] | None:
-    """What an arm that is dearer than the API costs, and what would make it cheaper: from how many more requests on, and at how
-    many times the API's price (None: not told). None: it is not dearer, or that is not known.
+    """What an arm that is dearer than the API costs, and what would make it cheaper, moved whole: from how many more requests on,
+    and at how many times the API's price (None: not told). None: it is not dearer, or that is not known.
 
     in_part: routing.yaml moves a part of the task, so the replicas with the rest's API bill are what is compared.
     """
@@ -419,7 +419,7 @@ def _bills(found: dict[str, Any], monthly: int, in_part: bool) -> dict[str, Any]
     usd = hybrid["usd"] if in_part else found["self_hosted"]["usd"]
     if usd is None or usd <= api_usd:
         return None
-    later = [] if in_part else [i["low"] for i in found["break_even"] or () if i["low"] > monthly]
+    later = [i["low"] for i in found["break_even"] or () if i["low"] > monthly]
     is_plain = found["is_plain"] and not in_part and api_usd
     return {
         "usd": usd,

@@ -141,7 +141,7 @@ def turning_points(decided: Decision, economics: Mapping[str, Any]) -> list[str]
     required = [s for s in decided.slices if s.must_pass]
     theirs = named(decided.gates.baseline)
     money = [
-        f"Money, {d['task']}: own hardware would be cheaper "
+        f"Money, {d['task']}: {'moving all of it' if d['in_part'] else 'own hardware'} would be cheaper "
         + " or ".join(
             ([f"at {d['times']:,.1f} times the price of {theirs}"] if d["times"] else [])
             + ([f"from about {two_digits(d['cheaper_from']):,} requests a month on"] if d["cheaper_from"] else [])
