@@ -84,8 +84,8 @@ def test_a_tasks_scores_are_paired_before_and_after_tuning(model: LocalModel, ta
 @pytest.mark.parametrize(
     ("task", "told"),
     [
-        ("nonsense", "knows no task nonsense"),
-        ("gone", r"gone: .*nowhere\.jsonl"),
+        pytest.param("nonsense", "knows no task nonsense", marks=pytest.mark.slow),
+        pytest.param("gone", r"gone: .*nowhere\.jsonl", marks=pytest.mark.slow),
         ("worse", "measures brier_score, which is better when lower"),
     ],
 )

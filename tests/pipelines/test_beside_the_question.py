@@ -170,6 +170,7 @@ def test_a_judge_elsewhere_sees_no_answer_of_an_adapter_that_learned_from_what_m
     assert session_of(here, tmp_path / "here").learned() == set()
 
 
+@pytest.mark.slow
 def test_what_may_not_leave_is_still_judged_here(house: Path, tmp_path: Path) -> None:
     with listening("127.0.0.1") as server:
         asked = {"base_url": server.url, "model": "arbiter-7b", "families": {"arbiter-7b": "arbiter", "m": "llama"}}

@@ -317,6 +317,7 @@ def test_a_recipe_or_dataset_that_changed_after_evaluation_is_not_promoted(done:
         promote._current_decision(recipe_file.load(done.recipe))
 
 
+@pytest.mark.slow
 def test_more_golden_prompts_are_recorded_when_the_recipe_asks_for_more(copied: Workspace) -> None:
     path = copied.run_folder / "report" / "golden.jsonl"
     before = path.read_text().splitlines()

@@ -189,6 +189,7 @@ def test_answers_that_were_lost_are_asked_again_by_the_next_command_and_no_other
     assert "evaluate: unchanged, kept" in told
 
 
+@pytest.mark.slow
 def test_paid_answers_stay_where_the_test_set_is_another(copied: Workspace) -> None:
     def asked_at() -> dict[str, str]:
         timings = (copied.run_folder / "report" / "timings.jsonl").read_text().splitlines()
@@ -290,6 +291,7 @@ def test_a_decision_about_something_else_is_not_promoted(copied: Workspace) -> N
     assert "was made for another gates" in done.stderr
 
 
+@pytest.mark.slow
 def test_rollback_goes_back_to_the_version_before(copied: Workspace) -> None:
     first = json.loads(copied.freehold("promote", "desk.yaml", "--override", "one", "--json").stdout)
     copied.edit("learning_rate: 5.0e-3", "learning_rate: 4.0e-3")
@@ -328,7 +330,7 @@ def test_two_commands_on_one_run_folder_do_not_meet(workspace: Workspace) -> Non
     [
         ("prepare", "field: topic", "field: nothing", "no row is left to train on"),
         ("prepare", "path: export", "path: exports", "no such file or folder"),
-        ("train", "max_length: 512", "max_length: 16", "none of"),
+        pytest.param("train", "max_length: 512", "max_length: 16", "none of", marks=pytest.mark.slow),
         ("evaluate", "rank: 4", "rank: 5", "adapter: is not there yet. Run `freehold train RECIPE` first"),
     ],
 )
@@ -352,8 +354,8 @@ def test_mistakes_that_only_the_data_shows_are_exit_two(
 @pytest.mark.parametrize(
     ("missing", "told"),
     [
-        ("tokenizer.json", "has no tokenizer"),
-        ("chat_template.jinja", "has no chat template"),
+        pytest.param("tokenizer.json", "has no tokenizer", marks=pytest.mark.slow),
+        pytest.param("chat_template.jinja", "has no chat template", marks=pytest.mark.slow),
         ("model.safetensors", "has no safetensors"),
     ],
 )

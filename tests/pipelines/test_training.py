@@ -386,6 +386,7 @@ def test_other_weights_of_the_same_size_are_another_base(tmp_path: Path) -> None
     assert base.identity(Model(path=tmp_path)) != first
 
 
+@pytest.mark.slow
 def test_training_ends_with_the_command_that_launched_it(workspace: Workspace) -> None:
     assert workspace.freehold("prepare", "desk.yaml").returncode == 0
     workspace.edit("global_batch: 2", "global_batch: 2, max_steps: 100000")
