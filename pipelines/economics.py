@@ -110,7 +110,7 @@ def of(
         "tasks": tasks,
         "warnings": warnings(recipe, theirs, today),
         "price_changes": theirs.changes() if isinstance(theirs, prices.PriceList) else [],
-        "prices": theirs.describe() if isinstance(theirs, prices.OwnPrices) else listed.get(d.baseline),
+        "prices": theirs.describe(),
         "stand_in_prices": listed.get("api"),
         "hardware": {**d.hardware.model_dump(mode="json"), "usd_per_hour": f"{d.hardware.hourly_usd:.6g}"},
         "monthly_requests": d.monthly_requests,
