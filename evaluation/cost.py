@@ -275,10 +275,8 @@ def together(cases: Sequence[Case]) -> Case:
     known = [c.api.usd_per_request for c in cases if c.api.usd_per_request is not None]
     usd = sum(known, Decimal(0)) / len(known) if len(known) == len(cases) else None
     busy = sum(1 / c.fleet.requests_per_second for c in cases)
-    first, again = (
-        cases[0],
-        sum((exact(c.fallback_share) * exact(c.api.usd_per_request or 0) for c in cases), Fraction(0)),
-    )
+    first = cases[0]
+    again = sum((exact(c.fallback_share) * exact(c.api.usd_per_request or 0) for c in cases), Fraction(0))
     return replace(
         first,
         fallback_share=float(again / exact(sum(known, Decimal(0)))) if usd else first.fallback_share,

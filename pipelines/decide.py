@@ -172,7 +172,7 @@ def run(recipe: Recipe, out: Path, tracked: StageRun, how: How) -> Made:  # noqa
         counts={"slices": len(decided.slices)},
         facts={
             "verdict": decided.verdict,
-            "recommended": decision.recommended(decided, money["advice"]),
+            "recommended": body["recommended"],
             "dataset": manifest.inputs["dataset"],
             "adapter": manifest.inputs["adapter"],
         },

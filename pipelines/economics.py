@@ -23,7 +23,7 @@ from evaluation.sensitivity import Range
 from evaluation.statistics import clustered_mean
 from evaluation.summary import View
 from pipelines import egress, report_folder, stages
-from pipelines.recipe import Api, Recipe
+from pipelines.recipe import Api, Evaluation, Recipe
 
 SEARCHED_CROSSINGS, SEARCHED_TRAFFIC, SEARCHED_AT_LEAST = 4, 10, 10_000  # how far past the first crossing, and today
 
@@ -177,8 +177,7 @@ def _under_load(row: dict[str, Any]) -> Capacity:
 
 def book_of(arm: str, api: Api) -> Book:
     """What the recipe says that an arm's answers cost."""
-    section = "evaluation.api" if arm == "api" else f"evaluation.more_apis.{arm}"
-    return egress.prices_of(api, section, batch=api.batch)
+    return egress.prices_of(api, Evaluation.section(arm), batch=api.batch)
 
 
 def priced(arm: str, api: Api, stored: list[Answer]) -> tuple[list[Answer], dict[str, Any] | None]:
@@ -209,15 +208,14 @@ def priced_now(recipe: Recipe, view: View) -> tuple[View, dict[str, dict[str, An
 def book_now(recipe: Recipe, arm: str, listed: dict[str, Any] | None) -> Book:
     """The prices of an arm: the recipe's own as it says today, else the list that its answers were priced with."""
     api = recipe.evaluation.endpoint(arm)
-    if api is not None and api.price is not None:
-        return egress.prices_of(api)
     if api is None:
         return prices.PriceList(None, None, datetime.now(UTC))
-    now = book_of(arm, api).describe()
-    is_same = listed is not None and all(listed.get(k) == now[k] for k in ("provider", "model"))
-    as_of = listed["as_of"] if listed is not None and is_same else now["as_of"]
-    at = datetime.combine(date.fromisoformat(as_of), time(12), UTC) if as_of is not None else datetime.now(UTC)
-    return prices.PriceList(now["provider"], now["model"], at)
+    now = egress.prices_of(api, Evaluation.section(arm))
+    if isinstance(now, prices.OwnPrices) or listed is None or listed["as_of"] is None:
+        return now
+    if (listed["provider"], listed["model"]) != (now.provider, now.model):
+        return now
+    return replace(now, at=datetime.combine(date.fromisoformat(listed["as_of"]), time(12), UTC))
 
 
 def _answers(view: View, task: str, arm: str) -> list[Answer]:
@@ -321,7 +319,7 @@ def _case(
 
 
 def _api_row(api: cost.Managed, arm: str, monthly: int) -> dict[str, Any]:
-    per_1k, section = cost.marginal_usd(api), "api" if arm == "api" else f"more_apis.{arm}"
+    per_1k = cost.marginal_usd(api)
     return {
         "usd_per_1k": cost.as_usd(per_1k * 1000) if per_1k is not None else None,
         "usd_per_1k_at_full_use": None,
@@ -329,7 +327,7 @@ def _api_row(api: cost.Managed, arm: str, monthly: int) -> dict[str, Any]:
         "replicas": None,
         "basis": "price × measured tokens"
         if per_1k is not None
-        else f"no price is known: set evaluation.{section}.price_as or price",
+        else f"no price is known: set {Evaluation.section(arm)}.price_as or price",
     }
 
 
@@ -495,13 +493,13 @@ def _ranges(
 
 def warnings(recipe: Recipe, book: Book, today: date) -> list[str]:
     """Prices that are too old to believe, and changes that the list announces. book: the baseline's prices."""
-    d, api = recipe.decision, recipe.evaluation.endpoint(recipe.decision.baseline)
+    d = recipe.decision
     told = [
         prices.stale(f"hardware {d.hardware.name}", d.hardware.date, today=today, max_age_days=d.max_price_age_days)
     ]
     if isinstance(book, prices.OwnPrices):
         told.append(prices.stale("API, your prices", book.date, today=today, max_age_days=d.max_price_age_days))
-    elif api is not None and book.provider is not None:
+    elif book.provider is not None:
         listed = book.describe()
         when = date.fromisoformat(listed["verified"]) if listed["verified"] else None
         what = f"API {book.provider}/{book.model} ({listed['source']})"

@@ -354,14 +354,14 @@ class _Session:
         prices = economics.book_of(arm, api)
         return egress.plan(
             self.recipe, who, where, model, asked, known, prices, limit, thinking=api.thinking_tokens,
-            section=_section(arm), key_env=api.api_key_env,
+            section=self.recipe.evaluation.section(arm), key_env=api.api_key_env,
         )  # fmt: skip
 
     @contextmanager
     def _endpoint(self, arm: str, api: Api) -> Iterator[Endpoint]:
         from evaluation.providers.openai_compatible import Endpoint
 
-        base_url, name, section = address(api), api.model or "", _section(arm)
+        base_url, name, section = address(api), api.model or "", self.recipe.evaluation.section(arm)
         common = Endpoint(
             base_url or "",
             name,
@@ -551,11 +551,6 @@ def _choices(train: Sequence[Row]) -> dict[str, tuple[str, ...]]:
         if row.label is not None:
             found.setdefault(row.task, set()).add(row.label)
     return {task: tuple(sorted(labels)) for task, labels in found.items()}
-
-
-def _section(arm: str) -> str:
-    """Where a recipe says how an API arm is asked, for what errors say."""
-    return "evaluation.api" if arm == "api" else f"evaluation.more_apis.{arm}"
 
 
 def _whom(api: Api) -> tuple[str, str]:

@@ -644,6 +644,11 @@ class Evaluation(Section):
         """How an arm outside this process is asked; None for a local one."""
         return self.api if arm == "api" else self.more_apis.get(arm)
 
+    @staticmethod
+    def section(arm: str) -> str:
+        """Where such an arm stands in the recipe, for what errors say."""
+        return "evaluation.api" if arm == "api" else f"evaluation.more_apis.{arm}"
+
 
 class Owned(Section):
     """Hardware that is bought: its hour is its price over the months of use, and electricity."""

@@ -121,6 +121,11 @@ class Workspace:
     def run_folder(self) -> Path:
         return self.folder / "runs" / "desk"
 
+    def copy(self, folder: Path) -> Workspace:
+        """A private copy, for a test that changes it."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Workspace(folder, folder / self.recipe.name)
+
     def edit(self, old: str, new: str) -> None:
         text = self.recipe.read_text()
         assert old in text, f"{old!r} is not in the recipe"
@@ -203,9 +208,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, mlflow_
 @pytest.fixture
 def copied(finished: Workspace, tmp_path: Path) -> Workspace:
     """A private copy of the finished workspace."""
-    folder = tmp_path / "copy"
-    shutil.copytree(finished.folder, folder, symlinks=True)
-    return Workspace(folder, folder / "desk.yaml")
+    return finished.copy(tmp_path / "copy")
 
 
 @pytest.fixture

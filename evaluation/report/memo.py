@@ -102,7 +102,7 @@ def prices(economics: Mapping[str, Any]) -> str:
     """Whose prices of which day the bills rest on."""
     p, h = economics["prices"], economics["hardware"]
     told = f"hardware {h['name']} at {h['usd_per_hour']} USD an hour ({h['source']}, {h['date']})"
-    if not p or p["provider"] is None:
+    if p["provider"] is None:
         return f"Prices: {told}; no API price."
     whose = p["provider"] + (f"/{p['model']}" if p["model"] else "") + (f" ({p['rates']})" if "rates" in p else "")
     when = f", last verified {p['verified']}" if p.get("verified") else f", looked up {p['as_of']}"
@@ -162,7 +162,7 @@ def turning_points(decided: Decision, economics: Mapping[str, Any]) -> list[str]
         found = [told for s in required if (told := _missing(s, decided.gates.ratio)) is not None]
         missing = set(decided.gates.must_pass) - {s.slice for s in required}
         found += [f"{s}: test items; the test set has none." for s in sorted(missing)]
-        found = found or [f"{decided.sentence}"]  # every slice passed, and something beside them keeps it open
+        found = found or [decided.sentence]  # every slice passed, and something beside them keeps it open
     for task in gated_tasks(decided):
         flips = [b["assumption"] for b in economics["tasks"].get(task, {}).get("tornado", ()) if b["flips"]]
         if flips:

@@ -33,6 +33,11 @@ LISTED = {
 }
 OWN = "{rates: {input: 1, output: 5}, source: contract, date: 2026-11-10}"
 HARDWARE = "hardware: {name: laptop, usd_per_hour: 0.1, source: guess, date: 2026-11-01}"
+# two laptops against 100,000 requests at PAID: what `dearer` says of an arm
+DEARER = {
+    "task": "triage", "usd": D(146), "api_usd": D(27), "requests": 100_000, "cheaper_from": 540_741, "times": 5.5,
+    "in_part": False,
+}  # fmt: skip
 
 
 def week(first: str, others: str | None = None) -> str:
@@ -103,18 +108,7 @@ def test_the_bill_of_a_desk_by_hand(tmp_path: Path) -> None:
     triage = found["tasks"]["triage"]
     assert (triage["api_usd"], triage["self_hosted"]["usd"], triage["self_hosted"]["replicas"]) == (D(27), D(146), 2)
     assert triage["break_even"] == [{"low": 540_741, "high": triage["searched_to"], "open": True}]
-    assert found["dearer"] == [
-        {
-            "task": "triage",
-            "arm": "tuned",
-            "usd": D(146),
-            "api_usd": D(27),
-            "requests": 100_000,
-            "cheaper_from": 540_741,
-            "times": 5.5,
-            "in_part": False,
-        }
-    ]
+    assert found["dearer"] == [{**DEARER, "arm": "tuned"}]
     (note,) = found["notes"]
     assert (
         "the API costs 27.00 USD, self-hosting 146.00 USD on 2 replica(s), one of them a spare: the API is cheaper"
@@ -258,16 +252,7 @@ def test_an_untuned_arm_that_is_enough_has_its_own_bill_beside_the_api_s(tmp_pat
     slow = HARDWARE.replace("0.1,", "0.1, requests_per_second: 0.01,")
     grows, never = (judged(recipe_with(tmp_path, h), view, enough, build_usd=D(6000)) for h in (HARDWARE, slow))
     (bill,) = grows["dearer"]
-    assert bill == {
-        "task": "triage",
-        "arm": "few_shot",
-        "usd": D(146),
-        "api_usd": D(27),
-        "requests": 100_000,
-        "cheaper_from": 540_741,
-        "times": 5.5,
-        "in_part": False,
-    }
+    assert bill == {**DEARER, "arm": "few_shot"}
     told = decide._advice(enough, grows["dearer"])
     assert told.startswith(
         "Quality allows it, money does not: at 100,000 requests a month the API is cheaper for triage"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,9 +59,7 @@ def decided(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, mlflow_d
 
 @pytest.fixture
 def passing(decided: Workspace, tmp_path: Path) -> Workspace:
-    folder = tmp_path / "passing"
-    shutil.copytree(decided.folder, folder, symlinks=True)
-    return Workspace(folder, folder / "desk.yaml")
+    return decided.copy(tmp_path / "passing")
 
 
 def beside_the_api(passing: Workspace, hardware: str = "") -> None:
